@@ -1,0 +1,48 @@
+# Every target does its own set-up: python3 (3.11+), pip, make and git are all that must be there.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
+
+.PHONY: help demo test check interop bench fuzz format clean peers
+
+help:            ## Show this list
+	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)   ## Attach, use and detach one volume over two portals
+	$(BIN)/iscsim demo --pcap demo.pcapng
+
+test: $(STAMP)   ## Run the tests that need nothing but this clone
+	$(BIN)/pytest -n auto -q --ignore=tests/interop
+
+check: $(STAMP)  ## Lint, format, types, floors, citations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_floors.py tests/test_citations.py
+
+interop: $(STAMP) peers  ## Run against libiscsi, tgt, tshark and QEMU (installed with apt when missing)
+	$(BIN)/pytest -q -rs tests/interop
+
+peers:
+	@./tools/install-peers $(PEERS)
+
+bench: $(STAMP) peers    ## Measure side by side with tgt and libiscsi
+	$(BIN)/python -m benchmarks
+
+fuzz: $(STAMP)   ## Throw long random input at both ends
+	$(BIN)/pytest -q tests/fuzz --override-ini timeout=900
+
+format: $(STAMP) ## Format the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## Remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo.pcapng bench.json

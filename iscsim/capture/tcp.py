@@ -1,0 +1,136 @@
+"""A TCP conversation as it would have been seen on the wire.
+
+iscsim sits above TCP and never sees a segment, so the segments are made up, honestly: a handshake,
+sequence and acknowledgment numbers that follow the bytes, checksums that are right, an
+acknowledgment for what was received, and the FIN or RST that ended it. What is not known (losses,
+real segment sizes, the delay of an acknowledgment) is not invented. How a frame is built, and why not
+by scapy, is told in :mod:`iscsim.capture.frames`; a segment costs some ten microseconds plus 1.5 for each
+KiB of payload.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from iscsim.capture.frames import ACK, FIN, PSH, RST, SYN, SYN_OPTIONS, WINDOW_SCALE, Address, SegmentBuilder
+from iscsim.capture.pcapng import Buffer, PcapngWriter
+
+ISCSI_PORT: Final = 3260
+EPHEMERAL_PORTS: Final = range(32768, 65536)
+"""Where kernels take a port from when a program asks for any (Linux: net.ipv4.ip_local_port_range)."""
+_SEQUENCE_MASK: Final = 0xFFFFFFFF
+# Far below the advertised window of 8 MiB, so no reader takes the flight for a full window.
+_ACKNOWLEDGE_AFTER_LENGTH: Final = 1 << 20
+
+
+def shown_server(server: Address, portal_port: int | None) -> Address:
+    """The portal as a capture shows it: an ephemeral port becomes ``portal_port``, unless that is None."""
+    if portal_port is not None and server[1] in EPHEMERAL_PORTS:
+        return server[0], portal_port
+    return server
+
+
+@dataclass(slots=True)
+class _End:
+    """One end's half of the conversation."""
+
+    builder: SegmentBuilder
+    sequence_number: int  # of its next byte
+    acknowledged: int = 0  # the last acknowledgment number it sent
+    finished: bool = field(default=False)
+
+
+class TCPConversation:
+    """Writes one TCP connection to a capture.
+
+    ``client`` and ``server`` are IP address and port, real or emulated. A server port that the kernel
+    chose is shown as ``portal_port``, so that Wireshark knows the protocol without being told; None
+    shows the real one. ``max_segment_length`` is at most what one IP packet holds, the default. ``number``
+    tells apart conversations between the same two ports: initial sequence numbers depend on it.
+    ``now`` is in seconds of the clock that the writer's ``epoch_offset_s`` belongs to.
+
+    Every method raises OSError when the file does not take the packets, and ValueError when the
+    conversation cannot go on like that (data from an end that has sent its FIN).
+    """
+
+    def __init__(
+        self,
+        writer: PcapngWriter,
+        client: Address,
+        server: Address,
+        *,
+        interface: str = "iscsim0",
+        portal_port: int | None = ISCSI_PORT,
+        max_segment_length: int | None = None,
+        number: int = 0,
+    ) -> None:
+        self.client, self.server = client[:2], shown_server(server[:2], portal_port)
+        self._writer = writer
+        self._interface = writer.interface(interface)
+        self._client = _End(SegmentBuilder(self.client, self.server), self._initial_number("client", number))
+        self._server = _End(SegmentBuilder(self.server, self.client), self._initial_number("server", number))
+        limit = self._client.builder.max_segment_length
+        self._max_segment_length = min(max_segment_length or limit, limit)
+
+    def _initial_number(self, end: str, number: int) -> int:
+        """Initial sequence number: looks random, is the same in every run."""
+        return zlib.crc32(f"{end} {self.client} {self.server} {number}".encode())
+
+    def _ends(self, from_client: bool) -> tuple[_End, _End]:
+        return (self._client, self._server) if from_client else (self._server, self._client)
+
+    def open(self, now: float) -> None:
+        """SYN, SYN/ACK, ACK."""
+        options = SYN_OPTIONS.build(
+            {"maximum_segment_size": self._max_segment_length, "window_scale": WINDOW_SCALE}
+        )
+        self._send(True, SYN, now, options=options)
+        self._send(False, SYN | ACK, now, options=options)
+        self._send(True, ACK, now)
+
+    def data(self, from_client: bool, payload: Buffer, now: float, *, comment: str | None = None) -> None:
+        """Segments that carry ``payload``; ``comment`` is attached to the first of them."""
+        end, peer = self._ends(from_client)
+        if end.finished:
+            raise ValueError(f"the {'client' if from_client else 'server'} sent its FIN, and now data")
+        view = memoryview(payload)
+        for start in range(0, len(view), self._max_segment_length):
+            part = view[start : start + self._max_segment_length]
+            last = start + len(part) == len(view)
+            self._send(from_client, ACK | PSH if last else ACK, now, part, comment=None if start else comment)
+            if end.sequence_number - peer.acknowledged & _SEQUENCE_MASK >= _ACKNOWLEDGE_AFTER_LENGTH:
+                self._send(not from_client, ACK, now)
+
+    def fin(self, from_client: bool, now: float) -> None:
+        """One end says that it has no more to send, and the other acknowledges."""
+        end, _ = self._ends(from_client)
+        if not end.finished:
+            end.finished = True
+            self._send(from_client, FIN | ACK, now)
+            self._send(not from_client, ACK, now)
+
+    def rst(self, from_client: bool, now: float) -> None:
+        """One end aborts the connection: nothing follows."""
+        self._send(from_client, RST | ACK, now)
+        self._client.finished = self._server.finished = True
+
+    def _send(
+        self,
+        from_client: bool,
+        flags: int,
+        now: float,
+        payload: Buffer = b"",
+        *,
+        options: bytes = b"",
+        comment: str | None = None,
+    ) -> None:
+        end, peer = self._ends(from_client)
+        acknowledgment = peer.sequence_number if flags & ACK else 0
+        headers = end.builder.headers(end.sequence_number, acknowledgment, flags, payload, options)
+        self._writer.packet(self._interface, now, (headers, payload), comment=comment)
+        # RFC 9293: SYN and FIN each take one number of the sequence space.
+        length = len(payload) + (1 if flags & (SYN | FIN) else 0)
+        end.sequence_number = end.sequence_number + length & _SEQUENCE_MASK
+        end.acknowledged = acknowledgment

@@ -1,0 +1,43 @@
+"""CRC32C, the digest of RFC 7143 section 13.1: ``crc32c`` in hardware, ``crcmod`` where that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+Buffer = bytes | bytearray | memoryview
+
+
+def _crcmod_crc32c() -> Callable[[Buffer, int], int]:
+    """The portable fallback, and the second opinion of the tests."""
+    from crcmod.predefined import mkPredefinedCrcFun
+
+    function = mkPredefinedCrcFun("crc-32c")
+
+    def crc32c(data: Buffer, value: int = 0) -> int:
+        return cast(int, function(bytes(data), value))
+
+    return crc32c
+
+
+def _pick() -> Callable[[Buffer, int], int]:
+    try:
+        from crc32c import crc32c
+    except ImportError:
+        return _crcmod_crc32c()
+    return cast(Callable[[Buffer, int], int], crc32c)
+
+
+crc32c: Callable[[Buffer, int], int] = _pick()
+"""``crc32c(data, value)``: the CRC of data, carried on from ``value`` (0 to begin with)."""
+
+
+def digest(*parts: Buffer) -> bytes:
+    """The four digest bytes over ``parts`` in the order of the wire (RFC 7143 section 13.1).
+
+    RFC 7143 counts bits so that the CRC travels least significant byte first.
+    """
+    value = 0
+    for part in parts:
+        value = crc32c(part, value)
+    return value.to_bytes(4, "little")

@@ -1,0 +1,165 @@
+"""A byte stream in, PDUs out: in pieces of any size, with limits checked before anything is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from iscsim.errors import DigestError, FormatError
+from iscsim.pdu import (
+    BASIC_HEADER_LENGTH,
+    DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH,
+    DIGEST_LENGTH,
+    PDU,
+    PDU_TYPES,
+    Buffer,
+    RawPDU,
+    digest,
+)
+from iscsim.pdu.wire import attach_ahs, unpack_lengths
+
+
+class DamagedPDU(PDU):
+    """A PDU whose data digest did not match: its header can be trusted, its data is gone."""
+
+    __slots__ = ("header_pdu",)
+
+    def __init__(self, header_pdu: PDU) -> None:
+        self.header_pdu = header_pdu
+        self.data = b""
+
+    def __repr__(self) -> str:
+        return f"DamagedPDU({self.header_pdu!r})"
+
+
+class Framer:
+    """Cuts a TCP stream into PDUs.
+
+    The owner changes ``max_data_segment_length``, ``header_digest`` and ``data_digest`` between
+    PDUs; they hold from the next PDU on. ``section_limit`` names what the limit comes from.
+    A PDU of unknown opcode comes out as :class:`RawPDU` with its header in ``wire``, so that it can be
+    rejected (RFC 7143 section 11.17.1) without losing the stream.
+    """
+
+    __slots__ = (
+        "_body",
+        "_filled",
+        "_head",
+        "_head_length",
+        "_pdu",
+        "data_digest",
+        "header_digest",
+        "max_data_segment_length",
+    )
+
+    def __init__(self) -> None:
+        self.max_data_segment_length = DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH
+        self.header_digest = False
+        self.data_digest = False
+        self._head = bytearray()  # header, AHS and header digest that came in pieces
+        self._head_length = BASIC_HEADER_LENGTH  # how much of it must be there
+        self._pdu: PDU | None = None  # the PDU whose data segment is still coming
+        self._body = bytearray()  # room for that data segment, padding and digest
+        self._filled = 0
+
+    @property
+    def pending_length(self) -> int:
+        """Bytes kept of a PDU that is not complete yet."""
+        return len(self._head) + len(self._body)
+
+    def receive(self, chunk: Buffer) -> Iterator[PDU]:
+        """The PDUs that ``chunk`` completes.
+
+        Data segments that lie whole in ``chunk`` are views of it; nothing is copied.
+
+        Raises:
+            FormatError: the stream cannot be followed any further (RFC 7143 section 7.7).
+            DigestError: a header digest does not match (RFC 7143 section 7.8).
+        """
+        offset, end = 0, len(chunk)
+        types = PDU_TYPES
+        while True:
+            if self._pdu is not None:
+                offset = self._fill_body(chunk, offset)
+                if self._filled < len(self._body):
+                    return
+                yield self._take_body()
+                continue
+            if end - offset < BASIC_HEADER_LENGTH or self._head or self.header_digest:
+                offset = self._fill_head(chunk, offset)
+                if len(self._head) < self._head_length:
+                    return
+                pdu, data_length = self._take_head()
+            else:
+                (lengths,) = unpack_lengths(chunk, offset)
+                if lengths >> 24:
+                    offset = self._fill_head(chunk, offset)
+                    continue
+                data_length = lengths
+                cls = types.get(chunk[offset] & 0x3F)
+                pdu = cls.from_header(chunk, offset) if cls else RawPDU(bytes(chunk[offset : offset + 48]))
+                offset += BASIC_HEADER_LENGTH
+            if data_length:
+                if data_length > self.max_data_segment_length:
+                    raise self._too_long(pdu, data_length)
+                body_length = data_length + -data_length % 4 + (DIGEST_LENGTH if self.data_digest else 0)
+                if end - offset < body_length:
+                    self._begin_body(pdu, data_length, body_length)
+                    continue
+                pdu = self._with_data(pdu, memoryview(chunk)[offset : offset + body_length], data_length)
+                offset += body_length
+            yield pdu
+
+    def _too_long(self, pdu: PDU, data_length: int) -> FormatError:
+        # RFC 7143 section 7.7: a format error ends the connection; nothing was allocated for it.
+        return FormatError(
+            f"{type(pdu).__name__} with a data segment of {data_length} bytes,"
+            f" {self.max_data_segment_length} were declared",
+            "13.12",
+        )
+
+    def _fill_head(self, chunk: Buffer, offset: int) -> int:
+        """Collect header, AHS and header digest piece by piece; returns the new offset."""
+        head = self._head
+        while (missing := self._head_length - len(head)) > 0 and offset < len(chunk):
+            head += chunk[offset : offset + missing]
+            offset += min(missing, len(chunk) - offset)
+            if len(head) == BASIC_HEADER_LENGTH:
+                self._head_length += head[4] * 4 + (DIGEST_LENGTH if self.header_digest else 0)
+        return offset
+
+    def _take_head(self) -> tuple[PDU, int]:
+        """The PDU of the collected header, and the length of the data segment to come."""
+        head, self._head, self._head_length = self._head, bytearray(), BASIC_HEADER_LENGTH
+        ahs_end = BASIC_HEADER_LENGTH + head[4] * 4
+        if self.header_digest and digest(head[:ahs_end]) != head[ahs_end:]:
+            raise DigestError(f"header digest of opcode {head[0] & 0x3F:#04x} does not match", "header")
+        cls = PDU_TYPES.get(head[0] & 0x3F)
+        pdu = cls.from_header(head) if cls else RawPDU(bytes(head[:BASIC_HEADER_LENGTH]))
+        if ahs_end > BASIC_HEADER_LENGTH and cls:
+            attach_ahs(pdu, bytes(head[BASIC_HEADER_LENGTH:ahs_end]))
+        return pdu, int.from_bytes(head[5:8], "big")
+
+    def _begin_body(self, pdu: PDU, data_length: int, body_length: int) -> None:
+        self._pdu, self._body, self._filled = pdu, bytearray(body_length), 0
+        pdu.data = memoryview(self._body)[:data_length]
+
+    def _fill_body(self, chunk: Buffer, offset: int) -> int:
+        take = min(len(self._body) - self._filled, len(chunk) - offset)
+        self._body[self._filled : self._filled + take] = memoryview(chunk)[offset : offset + take]
+        self._filled += take
+        return offset + take
+
+    def _take_body(self) -> PDU:
+        pdu, body = self._pdu, self._body
+        assert pdu is not None
+        self._pdu, self._body, self._filled = None, bytearray(), 0
+        return self._with_data(pdu, memoryview(body), len(pdu.data))
+
+    def _with_data(self, pdu: PDU, body: memoryview, data_length: int) -> PDU:
+        """Give ``pdu`` its data, or a :class:`DamagedPDU` when the data digest says no."""
+        if self.data_digest:
+            padded = body[:-DIGEST_LENGTH]
+            if digest(padded) != body[-DIGEST_LENGTH:]:
+                return DamagedPDU(pdu)
+        pdu.data = body[:data_length]
+        return pdu
