@@ -19,8 +19,8 @@ from typing import Any, Final
 from construct import Bytes, Const, Int8ub, Int16ub, Int32ub, Padding, Struct
 
 from iscsim.capture.layout import quick
-from iscsim.capture.pcapng import Buffer
 from iscsim.errors import ConfigError
+from iscsim.pdu.digest import Buffer
 
 Address = tuple[str, int]
 """IP address and TCP port."""

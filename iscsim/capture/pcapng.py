@@ -18,8 +18,7 @@ from construct import Aligned, GreedyBytes, Int16ul, Int32ul, Int64ul, Padding, 
 from iscsim.capture.layout import quick
 from iscsim.capture.lazy_scapy import scapy_module
 from iscsim.errors import ConfigError
-
-Buffer = bytes | bytearray | memoryview
+from iscsim.pdu.digest import Buffer
 
 LINKTYPE_ETHERNET: Final = 1
 

@@ -11,11 +11,12 @@ KiB of payload.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from iscsim.capture.frames import ACK, FIN, PSH, RST, SYN, SYN_OPTIONS, WINDOW_SCALE, Address, SegmentBuilder
-from iscsim.capture.pcapng import Buffer, PcapngWriter
+from iscsim.capture.pcapng import PcapngWriter
+from iscsim.pdu.digest import Buffer
 
 ISCSI_PORT: Final = 3260
 EPHEMERAL_PORTS: Final = range(32768, 65536)
@@ -38,8 +39,8 @@ class _End:
 
     builder: SegmentBuilder
     sequence_number: int  # of its next byte
-    acknowledged: int = 0  # the last acknowledgment number it sent
-    finished: bool = field(default=False)
+    acknowledged: int  # the last acknowledgment number it sent
+    finished: bool = False
 
 
 class TCPConversation:
@@ -69,8 +70,9 @@ class TCPConversation:
         self.client, self.server = client[:2], shown_server(server[:2], portal_port)
         self._writer = writer
         self._interface = writer.interface(interface)
-        self._client = _End(SegmentBuilder(self.client, self.server), self._initial_number("client", number))
-        self._server = _End(SegmentBuilder(self.server, self.client), self._initial_number("server", number))
+        first, second = self._initial_number("client", number), self._initial_number("server", number)
+        self._client = _End(SegmentBuilder(self.client, self.server), first, acknowledged=second)
+        self._server = _End(SegmentBuilder(self.server, self.client), second, acknowledged=first)
         limit = self._client.builder.max_segment_length
         self._max_segment_length = min(max_segment_length or limit, limit)
 

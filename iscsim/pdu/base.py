@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from operator import attrgetter
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from iscsim.errors import LocalProtocolError
 from iscsim.pdu.ahs import AHS, encode_ahs
@@ -29,9 +29,10 @@ class PDU:
     """
 
     __slots__ = ("data",)
+    if TYPE_CHECKING:  # every subclass is a dataclass
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     opcode: ClassVar[Opcode]
     codec: ClassVar[Codec]
-    _split: ClassVar[tuple[int, int, int]]
     _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
     data: Buffer
 
@@ -44,8 +45,9 @@ class PDU:
     def from_header(cls, buffer: Buffer, offset: int = 0) -> Self:
         """Make the PDU from the 48 header bytes at ``offset``; ``data`` and ``ahs`` stay empty."""
         codec = cls.codec
-        byte_0, byte_1, *values = codec.unpack_from(buffer, offset)
-        return cls(*codec.unpack_byte_0[byte_0], *codec.unpack_byte_1[byte_1], *values)
+        values = codec.unpack_from(buffer, offset)
+        # RFC 7143 section 11: "any bit not defined" is ignored, so it is masked out before the look-up
+        return cls(*(codec.unpack_flags[values[0] & codec.flags_mask] + values[1:]))
 
     def header(self) -> bytes:
         """The Basic Header Segment and the AHS behind it, lengths filled in.
@@ -55,22 +57,29 @@ class PDU:
         """
         codec = self.codec
         values = type(self)._values(self)
-        bits_0, bits, lengths = self._split
-        segments = self.additional_headers
+        flags, lengths = codec.flag_count, codec.lengths_index
+        segments, data_length = self.additional_headers, len(self.data)
         ahs = encode_ahs(segments) if segments else b""
-        if len(self.data) > MAX_DATA_SEGMENT_LENGTH:
-            raise LocalProtocolError(f"data segment of {len(self.data)} bytes in {self!r:.80}", "11.2.1.6")
+        if data_length > MAX_DATA_SEGMENT_LENGTH:
+            raise self._misfit("data segment", data_length, f"at most {MAX_DATA_SEGMENT_LENGTH}")
+        for index, length in codec.byte_fields:
+            if len(values[index]) != length:
+                raise self._misfit(codec.fields[index], len(values[index]), str(length))
         try:
-            header = codec.pack(
-                codec.pack_byte_0[values[:bits_0]],
-                codec.pack_byte_1[values[bits_0:bits]],
-                *values[bits:lengths],
-                len(ahs) << 22 | len(self.data),  # TotalAHSLength counts words: << 24 >> 2
+            header: bytes = codec.pack(
+                codec.pack_flags[values[:flags]],
+                *values[flags:lengths],
+                len(ahs) << 22 | data_length,  # TotalAHSLength counts words: << 24 >> 2
                 *values[lengths:],
             )
         except struct.error as error:
-            raise LocalProtocolError(f"{error} in {self!r:.300}", "11.2") from error
-        return bytes(header + ahs)
+            raise LocalProtocolError(f"{error} in {type(self).__name__} {values}", "11.2") from error
+        return header + ahs if ahs else header
+
+    def _misfit(self, field: str, length: int, expected: str) -> LocalProtocolError:
+        return LocalProtocolError(
+            f"{field} of {length} bytes in {type(self).__name__}, expected {expected}", "11.2.1"
+        )
 
     def encode(self, header_digest: bool = False, data_digest: bool = False) -> list[Buffer]:
         """The PDU on the wire, as pieces to be sent in this order (``writelines``).
@@ -118,18 +127,17 @@ PDU_TYPES: dict[int, type[PDU]] = {}
 """Opcode -> PDU class."""
 
 
+@dataclass_transform()
 def pdu(opcode: Opcode) -> Callable[[type[PDUType]], type[PDUType]]:
     """Register a PDU class: derive its codec and check that its fields follow the layout."""
 
     def register(cls: type[PDUType]) -> type[PDUType]:
         cls = dataclass(slots=True)(cls)
         codec = derive(LAYOUTS[opcode], opcode)
-        names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+        names = tuple(field.name for field in fields(cls))
         if names[: len(codec.fields)] != codec.fields:
             raise TypeError(f"{cls.__name__} has fields {names}, its layout {codec.fields}")
         cls.opcode, cls.codec = opcode, codec
-        bits_0, bits = codec.split
-        cls._split = (bits_0, bits, bits + codec.lengths_index - 2)
         cls._values = attrgetter(*codec.fields)
         PDU_TYPES[opcode] = cls
         return cls

@@ -1,74 +1,97 @@
 """The quick path: what Construct says, at the price of ``struct``.
 
 Parsing a header with plain Construct costs 25 microseconds, with ``struct`` 0.2; so at import each
-layout is walked once and becomes a :class:`struct.Struct` for its whole bytes plus a table for each
-byte of flags. The tables are filled by Construct itself, one entry the first time a byte value is
-seen, so a flag has its meaning written in one place only. ``tests/pdu/test_codec.py`` proves that
-both ways of reading agree.
+layout is walked once and becomes a :class:`struct.Struct` for its whole bytes plus a table for the
+flags in its first two bytes. The tables are filled by Construct itself, one entry the first time a
+combination is seen, so a flag has its meaning written in one place only. ``tests/pdu/test_codec.py``
+proves that both ways of reading and writing agree.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from construct import Bytes, Construct, Container, FormatField, Padded, Renamed, Struct
+from construct import Bytes, Construct, ConstructError, Container, FormatField, Padded, Renamed, Struct
 
+from iscsim.errors import LocalProtocolError
 from iscsim.pdu.constants import BASIC_HEADER_LENGTH
 
 
 class UnpackFlags(dict[int, tuple[Any, ...]]):
-    """Byte of flags -> values of its named fields; filled on demand by the Construct layout."""
+    """The first two bytes as one number, reserved bits masked out -> values of their named fields.
 
-    def __init__(self, layout: Construct, names: tuple[str, ...]) -> None:
+    Filled on demand by the two Construct layouts; the mask bounds it to 512 entries at most.
+    """
+
+    def __init__(self, layouts: tuple[Construct, Construct], names: tuple[str, ...]) -> None:
         super().__init__()
-        self._layout, self._names = layout, names
+        self._layouts, self._names = layouts, names
 
-    def __missing__(self, byte: int) -> tuple[Any, ...]:
-        parsed = self._layout.parse(bytes((byte,)))
-        self[byte] = values = tuple(parsed[name] for name in self._names)
+    def __missing__(self, flags: int) -> tuple[Any, ...]:
+        parsed: dict[str, Any] = {}
+        for layout, byte in zip(self._layouts, flags.to_bytes(2, "big"), strict=True):
+            parsed.update(layout.parse(bytes((byte,))))
+        self[flags] = values = tuple(parsed[name] for name in self._names)
         return values
 
 
 class PackFlags(dict[tuple[Any, ...], int]):
-    """Values of the named fields of a byte of flags -> the byte; at most 256 entries."""
+    """Values of the named fields of the first two bytes -> those bytes as one number, opcode included.
 
-    def __init__(self, layout: Construct, names: tuple[str, ...], opcode: int | None) -> None:
+    Filled on demand by the two Construct layouts.
+    """
+
+    def __init__(self, layouts: tuple[Construct, Construct], names: tuple[str, ...], opcode: int) -> None:
         super().__init__()
-        self._layout, self._names, self._opcode = layout, names, opcode
+        self._layouts, self._names, self._opcode = layouts, names, opcode
 
     def __missing__(self, values: tuple[Any, ...]) -> int:
-        container = Container(zip(self._names, values, strict=True))
-        if self._opcode is not None:
-            container["opcode"] = self._opcode
-        byte: int = self._layout.build(container)[0]
-        self[values] = byte
-        return byte
+        container = Container(zip(self._names, values, strict=True), opcode=self._opcode)
+        try:
+            built = b"".join(layout.build(container) for layout in self._layouts)
+        except ConstructError as error:
+            raise LocalProtocolError(f"flags {values} do not fit their bits: {error}", "11.2") from error
+        self[values] = flags = int.from_bytes(built, "big")
+        return flags
 
 
-class Codec(NamedTuple):
+@dataclass(slots=True, frozen=True)
+class Codec:
     """One layout made quick. ``fields`` are the dataclass' first fields, in this order."""
 
     fields: tuple[str, ...]
-    unpack_from: Any  # (buffer, offset) -> (byte_0, byte_1, value ...): lengths left out
-    pack: (
-        Any  # (byte_0, byte_1, value ..., with TotalAHSLength << 24 | DataSegmentLength in place) -> 48 bytes
-    )
-    unpack_byte_0: UnpackFlags
-    unpack_byte_1: UnpackFlags
-    pack_byte_0: PackFlags
-    pack_byte_1: PackFlags
-    lengths_index: int  # where among the packed values the two lengths go
-    split: tuple[int, int]  # number of fields in byte 0, and in bytes 0 and 1
+    unpack_from: Any
+    """(buffer, offset) -> (first two bytes as one number, value ...): lengths left out."""
+    pack: Any
+    """(first two bytes, value ..., TotalAHSLength << 24 | DataSegmentLength, value ...) -> 48 bytes."""
+    flags_mask: int
+    """The bits of the first two bytes that have a name; the opcode's and the reserved ones are 0."""
+    unpack_flags: UnpackFlags
+    pack_flags: PackFlags
+    flag_count: int
+    """How many of ``fields`` are in the first two bytes."""
+    lengths_index: int
+    """How many of ``fields`` come before the two lengths."""
+    byte_fields: tuple[tuple[int, int], ...]
+    """(index among ``fields``, length) of each that holds bytes: ``struct`` would pad or cut in silence."""
 
 
 def _plain(subcon: Construct) -> Construct:
     return subcon.subcon if isinstance(subcon, Renamed) else subcon
 
 
-def _bit_names(layout: Construct) -> tuple[str, ...]:
-    inner = layout.subcon  # BitStruct is Transformed/Restreamed around a Struct
-    return tuple(sub.name for sub in inner.subcons if sub.name and sub.name != "opcode")
+def _bits(layout: Construct) -> tuple[tuple[str, ...], int]:
+    """Names and mask of the named bits of one byte of flags, the opcode's left out."""
+    names, mask = [], 0
+    for sub in layout.subcon.subcons:  # BitStruct is Transformed around a Struct
+        width = sub.sizeof()
+        mask <<= width
+        if sub.name and sub.name != "opcode":
+            names.append(sub.name)
+            mask |= (1 << width) - 1
+    return tuple(names), mask
 
 
 def _format_of(subcon: Construct) -> str:
@@ -90,33 +113,34 @@ def derive(layout: Construct, opcode: int) -> Codec:
         TypeError: the layout holds a field that ``struct`` cannot express.
     """
     assert isinstance(layout, Struct)
-    byte_0, byte_1 = _plain(layout.subcons[0]), _plain(layout.subcons[1])
-    unpack_format, pack_format, names, index = ">BB", ">BB", [], 2
-    lengths_index = -1
+    flag_bytes = _plain(layout.subcons[0]), _plain(layout.subcons[1])
+    (names_0, mask_0), (names_1, mask_1) = map(_bits, flag_bytes)
+    flag_names = names_0 + names_1
+    names, byte_fields, lengths_index = list(flag_names), [], -1
+    unpack_format, pack_format = ">H", ">H"
     for sub in layout.subcons[2:]:
         if sub.name == "total_ahs_length":
             continue  # packed together with the 24 bits that follow it
         if sub.name == "data_segment_length":
-            unpack_format, pack_format, lengths_index = unpack_format + "4x", pack_format + "I", index
-            index += 1
+            unpack_format, pack_format, lengths_index = unpack_format + "4x", pack_format + "I", len(names)
             continue
         unpack_format, pack_format = unpack_format + _format_of(sub), pack_format + _format_of(sub)
+        if isinstance(_plain(sub), Bytes):
+            byte_fields.append((len(names), sub.sizeof()))
         if sub.name:
             names.append(sub.name)
-            index += 1
     unpacker, packer = struct.Struct(unpack_format), struct.Struct(pack_format)
     assert unpacker.size == packer.size == layout.sizeof() == BASIC_HEADER_LENGTH
-    names_0, names_1 = _bit_names(byte_0), _bit_names(byte_1)
     return Codec(
-        fields=(*names_0, *names_1, *names),
+        fields=tuple(names),
         unpack_from=unpacker.unpack_from,
         pack=packer.pack,
-        unpack_byte_0=UnpackFlags(byte_0, names_0),
-        unpack_byte_1=UnpackFlags(byte_1, names_1),
-        pack_byte_0=PackFlags(byte_0, names_0, opcode),
-        pack_byte_1=PackFlags(byte_1, names_1, None),
+        flags_mask=mask_0 << 8 | mask_1,
+        unpack_flags=UnpackFlags(flag_bytes, flag_names),
+        pack_flags=PackFlags(flag_bytes, flag_names, opcode),
+        flag_count=len(flag_names),
         lengths_index=lengths_index,
-        split=(len(names_0), len(names_0) + len(names_1)),
+        byte_fields=tuple(byte_fields),
     )
 
 

@@ -46,7 +46,7 @@ class Stage(IntEnum):
 
 
 class TaskAttribute(IntEnum):
-    """ATTR of a SCSI Command (RFC 7143 section 11.3.1.1)."""
+    """ATTR of a SCSI Command (RFC 7143 section 11.3.1)."""
 
     UNTAGGED = 0
     SIMPLE = 1

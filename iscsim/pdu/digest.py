@@ -35,7 +35,7 @@ crc32c: Callable[[Buffer, int], int] = _pick()
 def digest(*parts: Buffer) -> bytes:
     """The four digest bytes over ``parts`` in the order of the wire (RFC 7143 section 13.1).
 
-    RFC 7143 counts bits so that the CRC travels least significant byte first.
+    The least significant byte of the CRC travels first, as in the examples of RFC 7143 Appendix A.4.
     """
     value = 0
     for part in parts:

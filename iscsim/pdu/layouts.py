@@ -1,7 +1,7 @@
 """The one definition of every PDU header: RFC 7143 section 11.3 to 11.19, written in Construct.
 
 Each layout is the 48-byte Basic Header Segment in the order of the wire. Bits that the RFC calls
-reserved are ``Padding``: ignored when received, zero when sent (RFC 7143 section 11.1). Everything
+reserved are ``Padding``: ignored when received, zero when sent (RFC 7143 section 11). Everything
 quick in :mod:`iscsim.pdu.codec` is derived from these.
 """
 
@@ -328,8 +328,13 @@ NOP_IN = Struct(
     Padding(12),
 )
 
-# RFC 7143 section 11.2.2: AHSLength, AHSType and a byte that belongs to the type
-AHS_HEADER = Struct("ahs_length" / Int16ub, "ahs_type" / Int8ub, "specific" / Int8ub)
+# RFC 7143 section 11.2.2: AHSLength, AHSType (of its byte two bits are reserved) and a byte that belongs
+# to the type
+AHS_HEADER = Struct(
+    "ahs_length" / Int16ub,
+    "byte_2" / BitStruct(Padding(2), "ahs_type" / BitsInteger(6)),
+    "specific" / Int8ub,
+)
 
 LAYOUTS: dict[int, Construct] = {
     0x00: NOP_OUT,

@@ -13,7 +13,8 @@ class SCSICommand(PDU):
     """A SCSI command: CDB, direction, lengths, and the immediate data behind it (RFC 7143 section 11.3).
 
     ``final`` is False when unsolicited Data-Out PDUs follow. ``expected_data_transfer_length`` counts
-    the bytes of the whole transfer. A CDB longer than 16 bytes continues in an :class:`ExtendedCDB`.
+    the bytes of the whole transfer. ``cdb`` is 16 bytes, a shorter CDB padded with zeros; a longer one
+    continues in an :class:`ExtendedCDB`.
     """
 
     immediate: bool = False

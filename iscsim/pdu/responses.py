@@ -31,12 +31,12 @@ class SCSIResponse(PDU):
 
     @property
     def sense(self) -> bytes:
-        """The sense data, without its SenseLength (RFC 7143 section 11.4.7).
+        """The sense data, without its SenseLength (RFC 7143 section 11.4.7); empty when there is no data.
 
         Raises:
-            FormatError: SenseLength says more than the data segment holds.
+            FormatError: SenseLength says more than the data segment holds, or is cut itself.
         """
-        if len(self.data) < 2:
+        if not self.data:
             return b""
         length = int.from_bytes(self.data[:2], "big")
         if length > len(self.data) - 2:

@@ -9,6 +9,7 @@ from iscsim.pdu import (
     BASIC_HEADER_LENGTH,
     DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH,
     DIGEST_LENGTH,
+    MAX_DATA_SEGMENT_LENGTH,
     PDU,
     PDU_TYPES,
     Buffer,
@@ -19,13 +20,20 @@ from iscsim.pdu.wire import attach_ahs, unpack_lengths
 
 
 class DamagedPDU(PDU):
-    """A PDU whose data digest did not match: its header can be trusted, its data is gone."""
+    """A PDU whose data digest did not match (RFC 7143 section 7.8): only its header can be trusted.
+
+    ``header_pdu`` is the PDU; of its ``data`` only the length is good for anything.
+    """
 
     __slots__ = ("header_pdu",)
 
     def __init__(self, header_pdu: PDU) -> None:
         self.header_pdu = header_pdu
         self.data = b""
+
+    def header(self) -> bytes:
+        """The header as it came, for the data of a Reject (RFC 7143 section 11.17.4)."""
+        return self.header_pdu.header()
 
     def __repr__(self) -> str:
         return f"DamagedPDU({self.header_pdu!r})"
@@ -35,9 +43,9 @@ class Framer:
     """Cuts a TCP stream into PDUs.
 
     The owner changes ``max_data_segment_length``, ``header_digest`` and ``data_digest`` between
-    PDUs; they hold from the next PDU on. ``section_limit`` names what the limit comes from.
-    A PDU of unknown opcode comes out as :class:`RawPDU` with its header in ``wire``, so that it can be
-    rejected (RFC 7143 section 11.17.1) without losing the stream.
+    PDUs; they hold from the next PDU on.
+    A PDU of unknown opcode comes out as :class:`RawPDU` with its header and AHS in ``wire``, so that it
+    can be rejected (RFC 7143 section 11.17.1) without losing the stream.
     """
 
     __slots__ = (
@@ -67,9 +75,10 @@ class Framer:
         return len(self._head) + len(self._body)
 
     def receive(self, chunk: Buffer) -> Iterator[PDU]:
-        """The PDUs that ``chunk`` completes.
+        """The PDUs that ``chunk`` completes; exhaust the iterator before the next chunk.
 
-        Data segments that lie whole in ``chunk`` are views of it; nothing is copied.
+        Data segments that lie whole in ``chunk`` are views of it, nothing is copied: it must not be
+        written to while they are in use.
 
         Raises:
             FormatError: the stream cannot be followed any further (RFC 7143 section 7.7).
@@ -77,27 +86,34 @@ class Framer:
         """
         offset, end = 0, len(chunk)
         types = PDU_TYPES
-        while True:
+        while offset < end:
             if self._pdu is not None:
                 offset = self._fill_body(chunk, offset)
                 if self._filled < len(self._body):
                     return
                 yield self._take_body()
                 continue
-            if end - offset < BASIC_HEADER_LENGTH or self._head or self.header_digest:
+            if self._head or end - offset < BASIC_HEADER_LENGTH:
                 offset = self._fill_head(chunk, offset)
                 if len(self._head) < self._head_length:
                     return
                 pdu, data_length = self._take_head()
             else:
-                (lengths,) = unpack_lengths(chunk, offset)
-                if lengths >> 24:
-                    offset = self._fill_head(chunk, offset)
-                    continue
-                data_length = lengths
-                cls = types.get(chunk[offset] & 0x3F)
-                pdu = cls.from_header(chunk, offset) if cls else RawPDU(bytes(chunk[offset : offset + 48]))
-                offset += BASIC_HEADER_LENGTH
+                (data_length,) = unpack_lengths(chunk, offset)
+                if data_length >> 24 or self.header_digest:
+                    head_end = offset + self._length_of_head(data_length >> 24)
+                    if head_end > end:
+                        self._fill_head(chunk, offset)
+                        return
+                    pdu = self._parse_head(memoryview(chunk)[offset:head_end])
+                    data_length &= MAX_DATA_SEGMENT_LENGTH
+                    offset = head_end
+                else:
+                    cls = types.get(chunk[offset] & 0x3F)
+                    pdu = (
+                        cls.from_header(chunk, offset) if cls else RawPDU(bytes(chunk[offset : offset + 48]))
+                    )
+                    offset += BASIC_HEADER_LENGTH
             if data_length:
                 if data_length > self.max_data_segment_length:
                     raise self._too_long(pdu, data_length)
@@ -117,6 +133,10 @@ class Framer:
             "13.12",
         )
 
+    def _length_of_head(self, ahs_words: int) -> int:
+        """Header, AHS and header digest in bytes."""
+        return BASIC_HEADER_LENGTH + ahs_words * 4 + (DIGEST_LENGTH if self.header_digest else 0)
+
     def _fill_head(self, chunk: Buffer, offset: int) -> int:
         """Collect header, AHS and header digest piece by piece; returns the new offset."""
         head = self._head
@@ -124,20 +144,26 @@ class Framer:
             head += chunk[offset : offset + missing]
             offset += min(missing, len(chunk) - offset)
             if len(head) == BASIC_HEADER_LENGTH:
-                self._head_length += head[4] * 4 + (DIGEST_LENGTH if self.header_digest else 0)
+                self._head_length = self._length_of_head(head[4])
         return offset
 
     def _take_head(self) -> tuple[PDU, int]:
         """The PDU of the collected header, and the length of the data segment to come."""
         head, self._head, self._head_length = self._head, bytearray(), BASIC_HEADER_LENGTH
-        ahs_end = BASIC_HEADER_LENGTH + head[4] * 4
+        return self._parse_head(memoryview(head)), int.from_bytes(head[5:8], "big")
+
+    def _parse_head(self, head: memoryview) -> PDU:
+        """The PDU of a header with its AHS and header digest."""
+        opcode, ahs_end = head[0] & 0x3F, BASIC_HEADER_LENGTH + head[4] * 4
         if self.header_digest and digest(head[:ahs_end]) != head[ahs_end:]:
-            raise DigestError(f"header digest of opcode {head[0] & 0x3F:#04x} does not match", "header")
-        cls = PDU_TYPES.get(head[0] & 0x3F)
-        pdu = cls.from_header(head) if cls else RawPDU(bytes(head[:BASIC_HEADER_LENGTH]))
-        if ahs_end > BASIC_HEADER_LENGTH and cls:
+            raise DigestError(f"header digest of opcode {opcode:#04x} does not match", "header")
+        cls = PDU_TYPES.get(opcode)
+        if cls is None:
+            return RawPDU(bytes(head[:ahs_end]))
+        pdu = cls.from_header(head)
+        if ahs_end > BASIC_HEADER_LENGTH:
             attach_ahs(pdu, bytes(head[BASIC_HEADER_LENGTH:ahs_end]))
-        return pdu, int.from_bytes(head[5:8], "big")
+        return pdu
 
     def _begin_body(self, pdu: PDU, data_length: int, body_length: int) -> None:
         self._pdu, self._body, self._filled = pdu, bytearray(body_length), 0
@@ -156,10 +182,8 @@ class Framer:
         return self._with_data(pdu, memoryview(body), len(pdu.data))
 
     def _with_data(self, pdu: PDU, body: memoryview, data_length: int) -> PDU:
-        """Give ``pdu`` its data, or a :class:`DamagedPDU` when the data digest says no."""
-        if self.data_digest:
-            padded = body[:-DIGEST_LENGTH]
-            if digest(padded) != body[-DIGEST_LENGTH:]:
-                return DamagedPDU(pdu)
+        """Give ``pdu`` its data; a :class:`DamagedPDU` comes back when the data digest says no."""
         pdu.data = body[:data_length]
+        if self.data_digest and digest(body[:-DIGEST_LENGTH]) != body[-DIGEST_LENGTH:]:
+            return DamagedPDU(pdu)
         return pdu

@@ -99,15 +99,24 @@ _I, _T = Role.INITIATOR, Role.TARGET
 _MAX_24_BITS = (1 << 24) - 1
 
 
-def _negotiated(name: str, section: str, rule: Rule, default: str, *, discovery: bool = False) -> Key:
-    return Key(name, section, rule, _LO, _SW, default=default, irrelevant_in_discovery=not discovery)
+def _boolean(name: str, section: str, rule: Rule, default: str) -> Key:
+    return Key(name, section, rule, _LO, _SW, default=default, irrelevant_in_discovery=True)
 
 
 def _number(
     name: str, section: str, rule: Rule, default: int, low: int, high: int, *, discovery: bool = False
 ) -> Key:
-    irrelevant = not discovery
-    return Key(name, section, rule, _LO, _SW, Role.BOTH, str(default), low, high, (), False, irrelevant)
+    return Key(
+        name,
+        section,
+        rule,
+        _LO,
+        _SW,
+        default=str(default),
+        minimum=low,
+        maximum=high,
+        irrelevant_in_discovery=not discovery,
+    )
 
 
 def _declared(name: str, section: str, use: Use, senders: Role, *, repeatable: bool = False) -> Key:
@@ -145,34 +154,69 @@ _TABLE = (
     _declared("TargetAlias", "13.6", _ALL, _T),
     _declared("InitiatorAlias", "13.7", _ALL, _I),
     _declared("TargetAddress", "13.8", _ALL, _T, repeatable=True),
-    Key("TargetPortalGroupTag", "13.9", Rule.DECLARATION, _IO, _SW, _T, None, 0, 65535, any_stage=True),
-    _negotiated("InitialR2T", "13.10", Rule.OR, "Yes"),
-    _negotiated("ImmediateData", "13.11", Rule.AND, "Yes"),
+    Key(
+        "TargetPortalGroupTag",
+        "13.9",
+        Rule.DECLARATION,
+        _IO,
+        _SW,
+        _T,
+        minimum=0,
+        maximum=65535,
+        any_stage=True,
+    ),
+    _boolean("InitialR2T", "13.10", Rule.OR, "Yes"),
+    _boolean("ImmediateData", "13.11", Rule.AND, "Yes"),
     Key(
         "MaxRecvDataSegmentLength",
-        *("13.12", Rule.DECLARATION, _ALL, _CO, Role.BOTH, "8192", 512, _MAX_24_BITS),
+        "13.12",
+        Rule.DECLARATION,
+        _ALL,
+        _CO,
+        default="8192",
+        minimum=512,
+        maximum=_MAX_24_BITS,
     ),
     _number("MaxBurstLength", "13.13", Rule.MINIMUM, 262144, 512, _MAX_24_BITS),
     _number("FirstBurstLength", "13.14", Rule.MINIMUM, 65536, 512, _MAX_24_BITS),
     _number("DefaultTime2Wait", "13.15", Rule.MAXIMUM, 2, 0, 3600, discovery=True),
     _number("DefaultTime2Retain", "13.16", Rule.MINIMUM, 20, 0, 3600, discovery=True),
     _number("MaxOutstandingR2T", "13.17", Rule.MINIMUM, 1, 1, 65535),
-    _negotiated("DataPDUInOrder", "13.18", Rule.OR, "Yes"),
-    _negotiated("DataSequenceInOrder", "13.19", Rule.OR, "Yes"),
+    _boolean("DataPDUInOrder", "13.18", Rule.OR, "Yes"),
+    _boolean("DataSequenceInOrder", "13.19", Rule.OR, "Yes"),
     _number("ErrorRecoveryLevel", "13.20", Rule.MINIMUM, 0, 0, 2, discovery=True),
     Key(
         "SessionType",
-        *("13.21", Rule.DECLARATION, _LO, _SW, _I, "Normal", None, None, ("Discovery", "Normal"), True),
+        "13.21",
+        Rule.DECLARATION,
+        _LO,
+        _SW,
+        _I,
+        default="Normal",
+        values=("Discovery", "Normal"),
+        any_stage=True,
     ),
     Key(
         "TaskReporting",
-        *("13.23", Rule.LIST, _LO, _SW, Role.BOTH, "RFC3720"),
+        "13.23",
+        Rule.LIST,
+        _LO,
+        _SW,
+        default="RFC3720",
         irrelevant_in_discovery=True,
         recent=True,
     ),
     # RFC 7144 gives the range; a level of 1 is RFC 7143 itself.
     Key(
-        "iSCSIProtocolLevel", "13.24", Rule.MINIMUM, _LO, _SW, Role.BOTH, "1", 0, 31, recent=True
+        "iSCSIProtocolLevel",
+        "13.24",
+        Rule.MINIMUM,
+        _LO,
+        _SW,
+        default="1",
+        minimum=0,
+        maximum=31,
+        recent=True,
     ),
     Key("IFMarker", "13.25", Rule.OBSOLETE, _IO, _CO, default="No"),
     Key("OFMarker", "13.25", Rule.OBSOLETE, _IO, _CO, default="No"),

@@ -1,0 +1,43 @@
+"""Real TCP on the running loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from iscsim.net.network import Address, Factory
+
+_BACKLOG = 512
+
+
+class TCPListener:
+    """A listening socket."""
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+        host, port = server.sockets[0].getsockname()[:2]
+        self._address: Address = (host, port)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the real port."""
+        return self._address
+
+    def close(self) -> None:
+        """Stop accepting; connections there are go on."""
+        self._server.close()
+
+
+class TCPNetwork:
+    """The machine's own network."""
+
+    async def listen(self, host: str, port: int, factory: Factory) -> TCPListener:
+        """Accept connections to ``host:port``; port 0 picks a free one. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        options: Any = {"reuse_address": True, "backlog": _BACKLOG}
+        return TCPListener(await loop.create_server(factory, host, port, **options))
+
+    async def connect(self, host: str, port: int, factory: Factory) -> asyncio.BaseProtocol:
+        """Connect to ``host:port``; returns the protocol. Raises OSError."""
+        _, protocol = await asyncio.get_running_loop().create_connection(factory, host, port)
+        return protocol

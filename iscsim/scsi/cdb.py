@@ -1,0 +1,292 @@
+"""Command descriptor blocks: one layout each, read by the device server and built for our initiator.
+
+A builder returns exactly the CDB's own length (6, 10, 12 or 16 bytes); iSCSI pads it to 16.
+"""
+
+from __future__ import annotations
+
+from construct import Bytes, Int8ub, Int16ub, Int32ub, Int64ub, Padding
+
+from iscsim.scsi.layout import Layout, bits
+from iscsim.scsi.opcode import Opcode, ServiceAction, cdb_length, cdb_name
+
+__all__ = [
+    "Opcode",
+    "ServiceAction",
+    "cdb_length",
+    "cdb_name",
+    "inquiry",
+    "mode_sense_6",
+    "mode_sense_10",
+    "read_6",
+    "read_10",
+    "read_12",
+    "read_16",
+    "read_capacity_10",
+    "read_capacity_16",
+    "report_luns",
+    "request_sense",
+    "start_stop_unit",
+    "synchronize_cache_10",
+    "synchronize_cache_16",
+    "test_unit_ready",
+    "unmap",
+    "write_6",
+    "write_10",
+    "write_12",
+    "write_16",
+]
+
+# SBC-3. READ and WRITE share a layout, WRPROTECT standing where RDPROTECT does.
+_ACCESS = bits(protect=3, dpo=1, fua=1, rarc=1, _=2)
+TRANSFER_6 = Layout(
+    "opcode" / Int8ub, "lba_high" / Int8ub, "lba_low" / Int16ub, "blocks" / Int8ub, Padding(1)
+)
+TRANSFER_10 = Layout(
+    "opcode" / Int8ub, "access" / _ACCESS, "lba" / Int32ub, Padding(1), "blocks" / Int16ub, Padding(1)
+)
+TRANSFER_12 = Layout("opcode" / Int8ub, "access" / _ACCESS, "lba" / Int32ub, "blocks" / Int32ub, Padding(2))
+TRANSFER_16 = Layout("opcode" / Int8ub, "access" / _ACCESS, "lba" / Int64ub, "blocks" / Int32ub, Padding(2))
+
+# SPC-4 and SBC-3, the commands about the unit itself.
+SIX = Layout("opcode" / Int8ub, Padding(5))
+REQUEST_SENSE = Layout(
+    "opcode" / Int8ub, "flags" / bits(_=7, desc=1), Padding(2), "allocation_length" / Int8ub, Padding(1)
+)
+INQUIRY = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, cmddt=1, evpd=1),
+    "page" / Int8ub,
+    "allocation_length" / Int16ub,
+    Padding(1),
+)
+MODE_SENSE_6 = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_1=3, llbaa=1, dbd=1, _2=3),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    "allocation_length" / Int8ub,
+    Padding(1),
+)
+MODE_SENSE_10 = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_1=3, llbaa=1, dbd=1, _2=3),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    Padding(3),
+    "allocation_length" / Int16ub,
+    Padding(1),
+)
+START_STOP_UNIT = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=7, immed=1),
+    Padding(1),
+    "modifier" / Int8ub,
+    "power" / bits(condition=4, _=1, no_flush=1, loej=1, start=1),
+    Padding(1),
+)
+READ_CAPACITY_10 = Layout(
+    "opcode" / Int8ub, Padding(1), "lba" / Int32ub, Padding(2), "flags" / bits(_=7, pmi=1), Padding(1)
+)
+SERVICE_ACTION_IN_16 = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "lba" / Int64ub,
+    "allocation_length" / Int32ub,
+    "flags" / bits(_=7, pmi=1),
+    Padding(1),
+)
+SYNCHRONIZE_CACHE_10 = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, immed=1, _1=1),
+    "lba" / Int32ub,
+    Padding(1),
+    "blocks" / Int16ub,
+    Padding(1),
+)
+SYNCHRONIZE_CACHE_16 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_=6, immed=1, _1=1), "lba" / Int64ub, "blocks" / Int32ub, Padding(2)
+)
+REPORT_LUNS = Layout(
+    "opcode" / Int8ub,
+    Padding(1),
+    "select_report" / Int8ub,
+    Padding(3),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+UNMAP = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=7, anchor=1),
+    Padding(5),
+    "parameter_list_length" / Int16ub,
+    Padding(1),
+)
+# Parameter list of UNMAP (SBC-3): a header and 16-byte block descriptors.
+UNMAP_HEADER = Layout("data_length" / Int16ub, "descriptors_length" / Int16ub, Padding(4))
+UNMAP_DESCRIPTOR = Layout("lba" / Int64ub, "blocks" / Int32ub, "reserved" / Bytes(4))
+
+# The initiator's quick path: one call of the derived packer, in the layout's order.
+_pack_10 = TRANSFER_10.struct.pack
+_pack_12 = TRANSFER_12.struct.pack
+_pack_16 = TRANSFER_16.struct.pack
+
+
+def _transfer_6(opcode: Opcode, lba: int, blocks: int) -> bytes:
+    # SBC-3, READ (6): 21 bits of address, and 0 blocks means 256.
+    if not (0 <= lba < 1 << 21 and 1 <= blocks <= 256):
+        raise ValueError(f"{blocks} blocks at {lba} do not fit a 6-byte CDB")
+    return TRANSFER_6.build(opcode=opcode, lba_high=lba >> 16, lba_low=lba & 0xFFFF, blocks=blocks & 0xFF)
+
+
+def read_6(lba: int, blocks: int) -> bytes:
+    """SBC-3, READ (6): 1 to 256 blocks below 2**21. Raises `ValueError` beyond that."""
+    return _transfer_6(Opcode.READ_6, lba, blocks)
+
+
+def write_6(lba: int, blocks: int) -> bytes:
+    """SBC-3, WRITE (6): 1 to 256 blocks below 2**21. Raises `ValueError` beyond that."""
+    return _transfer_6(Opcode.WRITE_6, lba, blocks)
+
+
+def read_10(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, READ (10): up to 65535 blocks below 2**32. Raises `struct.error` beyond that."""
+    return _pack_10(Opcode.READ_10, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def write_10(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, WRITE (10): up to 65535 blocks below 2**32. Raises `struct.error` beyond that."""
+    return _pack_10(Opcode.WRITE_10, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def read_12(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, READ (12): up to 2**32 - 1 blocks below 2**32."""
+    return _pack_12(Opcode.READ_12, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def write_12(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, WRITE (12): up to 2**32 - 1 blocks below 2**32."""
+    return _pack_12(Opcode.WRITE_12, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def read_16(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, READ (16): up to 2**32 - 1 blocks below 2**64."""
+    return _pack_16(Opcode.READ_16, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def write_16(lba: int, blocks: int, *, fua: bool = False, dpo: bool = False, protect: int = 0) -> bytes:
+    """SBC-3, WRITE (16): up to 2**32 - 1 blocks below 2**64."""
+    return _pack_16(Opcode.WRITE_16, protect << 5 | dpo << 4 | fua << 3, lba, blocks)
+
+
+def test_unit_ready() -> bytes:
+    """SPC-4, TEST UNIT READY."""
+    return SIX.build(opcode=Opcode.TEST_UNIT_READY)
+
+
+test_unit_ready.__test__ = False  # type: ignore[attr-defined]  # a SCSI command, not a test of pytest's
+
+
+def request_sense(*, descriptor: bool = False, allocation_length: int = 252) -> bytes:
+    """SPC-4, REQUEST SENSE; ``descriptor`` asks for descriptor format."""
+    return REQUEST_SENSE.build(
+        opcode=Opcode.REQUEST_SENSE, flags=int(descriptor), allocation_length=allocation_length
+    )
+
+
+def inquiry(page: int | None = None, *, allocation_length: int = 255) -> bytes:
+    """SPC-4, INQUIRY: standard data, or the vital product data page ``page``."""
+    return INQUIRY.build(
+        opcode=Opcode.INQUIRY,
+        flags=0 if page is None else 1,
+        page=page or 0,
+        allocation_length=allocation_length,
+    )
+
+
+def mode_sense_6(
+    page: int, subpage: int = 0, *, control: int = 0, dbd: bool = False, allocation_length: int = 255
+) -> bytes:
+    """SPC-4, MODE SENSE (6); ``control`` is PC: 0 current, 1 changeable, 2 default, 3 saved values."""
+    return MODE_SENSE_6.build(
+        opcode=Opcode.MODE_SENSE_6,
+        flags=0x08 if dbd else 0,
+        page=control << 6 | page,
+        subpage=subpage,
+        allocation_length=allocation_length,
+    )
+
+
+def mode_sense_10(
+    page: int,
+    subpage: int = 0,
+    *,
+    control: int = 0,
+    dbd: bool = False,
+    llbaa: bool = False,
+    allocation_length: int = 4096,
+) -> bytes:
+    """SPC-4, MODE SENSE (10); ``llbaa`` accepts the long block descriptor."""
+    return MODE_SENSE_10.build(
+        opcode=Opcode.MODE_SENSE_10,
+        flags=(0x10 if llbaa else 0) | (0x08 if dbd else 0),
+        page=control << 6 | page,
+        subpage=subpage,
+        allocation_length=allocation_length,
+    )
+
+
+def start_stop_unit(
+    *,
+    start: bool,
+    load_eject: bool = False,
+    immediate: bool = False,
+    no_flush: bool = False,
+    condition: int = 0,
+) -> bytes:
+    """SBC-3, START STOP UNIT; ``load_eject`` loads (with ``start``) or ejects the medium."""
+    power = condition << 4 | no_flush << 2 | load_eject << 1 | int(start)
+    return START_STOP_UNIT.build(opcode=Opcode.START_STOP_UNIT, flags=int(immediate), power=power)
+
+
+def read_capacity_10() -> bytes:
+    """SBC-3, READ CAPACITY (10)."""
+    return READ_CAPACITY_10.build(opcode=Opcode.READ_CAPACITY_10)
+
+
+def read_capacity_16(*, allocation_length: int = 32) -> bytes:
+    """SBC-3, READ CAPACITY (16)."""
+    return SERVICE_ACTION_IN_16.build(
+        opcode=Opcode.SERVICE_ACTION_IN_16,
+        service_action=ServiceAction.READ_CAPACITY_16 & 0x1F,
+        allocation_length=allocation_length,
+    )
+
+
+def synchronize_cache_10(lba: int = 0, blocks: int = 0, *, immediate: bool = False) -> bytes:
+    """SBC-3, SYNCHRONIZE CACHE (10); 0 blocks means to the end."""
+    return SYNCHRONIZE_CACHE_10.build(
+        opcode=Opcode.SYNCHRONIZE_CACHE_10, flags=immediate << 1, lba=lba, blocks=blocks
+    )
+
+
+def synchronize_cache_16(lba: int = 0, blocks: int = 0, *, immediate: bool = False) -> bytes:
+    """SBC-3, SYNCHRONIZE CACHE (16); 0 blocks means to the end."""
+    return SYNCHRONIZE_CACHE_16.build(
+        opcode=Opcode.SYNCHRONIZE_CACHE_16, flags=immediate << 1, lba=lba, blocks=blocks
+    )
+
+
+def report_luns(select_report: int = 0, *, allocation_length: int = 4096) -> bytes:
+    """SPC-4, REPORT LUNS: 0 logical units, 1 well-known logical units, 2 both."""
+    return REPORT_LUNS.build(
+        opcode=Opcode.REPORT_LUNS, select_report=select_report, allocation_length=allocation_length
+    )
+
+
+def unmap(ranges: list[tuple[int, int]]) -> tuple[bytes, bytes]:
+    """SBC-3, UNMAP of ``ranges`` (lba, blocks): the CDB and its parameter list."""
+    descriptors = b"".join(UNMAP_DESCRIPTOR.build(lba=lba, blocks=blocks) for lba, blocks in ranges)
+    header = UNMAP_HEADER.build(data_length=6 + len(descriptors), descriptors_length=len(descriptors))
+    length = len(header) + len(descriptors)
+    return UNMAP.build(opcode=Opcode.UNMAP, parameter_list_length=length), header + descriptors

@@ -1,0 +1,48 @@
+"""What a command table holds, and what its handlers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag
+
+from iscsim.scsi.completion import Completion
+from iscsim.scsi.nexus import ITNexus, MappedLUN
+from iscsim.scsi.sense import ASC, CheckCondition, SenseKey
+from iscsim.scsi.store import Buffer
+
+__all__ = ["Command", "CommandFlag", "DataOutLength", "Handler", "invalid_field"]
+
+# nexus, unit, CDB (16 bytes or more), Data-Out. Raises CheckCondition.
+Handler = Callable[[ITNexus, MappedLUN, bytes, Buffer], Completion]
+# Bytes of Data-Out the command wants. Raises CheckCondition when it is going to fail.
+DataOutLength = Callable[[MappedLUN, bytes], int]
+
+
+class CommandFlag(IntFlag):
+    """When a command may run."""
+
+    NONE = 0
+    # SAM-5: INQUIRY, REPORT LUNS and REQUEST SENSE run although a unit attention waits.
+    WITH_UNIT_ATTENTION = 1
+    # Ends with 02/3A when there is no medium.
+    NEEDS_MEDIUM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table.
+
+    ``data_out_length`` is None where there is no Data-Out. An operation code with service actions has its
+    rows in ``service_actions``, by CDB byte 1 bits 4:0, and no handler of its own.
+    """
+
+    handler: Handler | None = None
+    flags: CommandFlag = CommandFlag.NONE
+    data_out_length: DataOutLength | None = None
+    service_actions: Mapping[int, Command] = field(default_factory=dict)
+
+
+def invalid_field(byte: int, bit: int | None = None) -> CheckCondition:
+    """05/24/00 with a pointer to the field of the CDB that is wrong."""
+    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(byte, bit))

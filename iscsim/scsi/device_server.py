@@ -1,0 +1,165 @@
+"""SAM's task router and device servers: CDB in, completion out. Knows no transport, no clock and no queue."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+
+from iscsim.scsi import sbc, spc
+from iscsim.scsi.command import Command, CommandFlag
+from iscsim.scsi.completion import Completion
+from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
+from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
+from iscsim.scsi.status import Status
+from iscsim.scsi.store import Buffer
+from iscsim.scsi.unit_attention import UnitAttention
+
+__all__ = ["COMMANDS", "DeviceServer"]
+
+COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS}
+_SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
+_WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
+_NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
+
+
+class DeviceServer:
+    """Executes commands for the nexuses of one target. ``commands`` is the table, opcode -> `Command`."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
+        self._table = tuple(commands.get(opcode) for opcode in range(256))
+
+    def execute(self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"") -> Completion:
+        """Run one command to its end.
+
+        ``lun`` is the 8 bytes of the request, ``cdb`` its CDB (shorter ones are padded with zeros as iSCSI
+        does), ``data_out`` what the initiator sent, see `data_out_length`. Whatever is wrong with them is in
+        the completion: this never raises for what came over the wire.
+        """
+        mapped = nexus.lun_map.by_lun.get(lun)
+        try:
+            if mapped is None:
+                return self._execute_elsewhere(nexus, lun, cdb, data_out)
+            if len(cdb) < _SHORTEST_SLOT:
+                cdb = _padded(cdb)
+            command = self._table[cdb[0]]
+            if command is None or command.handler is None:
+                command = self._service_action(command, cdb)
+            unit = mapped.logical_unit
+            if unit.restricted or nexus.unit_attentions:
+                _admit(nexus, unit, command)
+            return command.handler(nexus, mapped, cdb, data_out)  # type: ignore[misc]
+        except CheckCondition as condition:
+            return _failed(condition.sense, mapped.logical_unit if mapped else None)
+        except OSError as error:
+            return _failed(_store_sense(error, cdb), mapped.logical_unit if mapped else None)
+
+    def _execute_elsewhere(self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion:
+        """A LUN in an unusual spelling, the well-known unit, or none at all."""
+        mapped = nexus.lun_map.lookup(lun)
+        if mapped is not None:
+            return self.execute(nexus, encode_lun(mapped.number), cdb, data_out)
+        if lun == REPORT_LUNS_WELL_KNOWN_LUN:
+            return spc.answer_well_known(nexus, _padded(cdb))
+        return spc.answer_unmapped(nexus, _padded(cdb))
+
+    def _service_action(self, command: Command | None, cdb: bytes) -> Command:
+        """The row of a service action.
+
+        Raises 05/20/00 for an unknown command, 05/24/00 for an unknown action.
+        """
+        if command is None:
+            raise CheckCondition(
+                SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None)
+            )
+        found = command.service_actions.get(cdb[1] & 0x1F)
+        if found is None:
+            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(1, 4))
+        return found
+
+    def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes) -> int:
+        """Bytes of Data-Out this command wants: what iSCSI may allocate and ask for.
+
+        0 when it wants none, and when it is going to fail anyway. Never more than the unit's maximum transfer
+        length.
+        """
+        mapped = nexus.lun_map.lookup(lun)
+        if mapped is None or not cdb:
+            return 0
+        cdb = _padded(cdb)
+        try:
+            command = self._table[cdb[0]]
+            if command is None or command.handler is None:
+                command = self._service_action(command, cdb)
+            if command.data_out_length is None:
+                return 0
+            unit = mapped.logical_unit
+            if nexus.unit_attentions.get(unit):
+                return 0
+            if unit.restricted:
+                _admit(nexus, unit, command)
+            return command.data_out_length(mapped, cdb)
+        except CheckCondition:
+            return 0
+
+    # Nexuses and resets.
+
+    def nexus_established(
+        self, nexus: ITNexus, attention: UnitAttention = UnitAttention.POWER_ON_RESET
+    ) -> None:
+        """A session has begun: ``attention`` waits on every unit it sees (29/07 after a nexus loss)."""
+        nexus.lun_map.attach(nexus, attention)
+
+    def nexus_lost(self, nexus: ITNexus) -> None:
+        """The session is over, in whatever way."""
+        nexus.lun_map.detach(nexus)
+
+    def logical_unit_reset(self, nexus: ITNexus, lun: bytes) -> bool:
+        """LOGICAL UNIT RESET from ``nexus``: the others hear 29/03. False when there is no such unit."""
+        mapped = nexus.lun_map.lookup(lun)
+        if mapped is None:
+            return False
+        mapped.logical_unit.reset(UnitAttention.BUS_DEVICE_RESET, except_for=nexus)
+        return True
+
+    def target_reset(
+        self, nexus: ITNexus, attention: UnitAttention = UnitAttention.BUS_DEVICE_RESET
+    ) -> list[LogicalUnit]:
+        """TARGET WARM or COLD RESET from ``nexus``: every unit it sees is reset; returns them, each once."""
+        units = list(dict.fromkeys(mapped.logical_unit for mapped in nexus.lun_map))
+        for unit in units:
+            unit.reset(attention, except_for=nexus)
+        return units
+
+
+def _padded(cdb: bytes) -> bytes:
+    if not cdb:
+        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE)
+    return cdb if len(cdb) >= _SHORTEST_SLOT else cdb.ljust(_SHORTEST_SLOT, b"\0")
+
+
+def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command) -> None:
+    """Raises what keeps ``command`` from running now: a unit attention first, then the unit's state."""
+    if not command.flags & _WITH_UNIT_ATTENTION:
+        attention = nexus.take(unit)
+        if attention is not None:
+            raise CheckCondition(SenseKey.UNIT_ATTENTION, attention.value)
+    if unit.restricted and command.flags & _NEEDS_MEDIUM:
+        unit.check_medium()
+
+
+def _failed(sense: Sense, unit: LogicalUnit | None) -> Completion:
+    """The one place where CHECK CONDITION is answered."""
+    return Completion(Status.CHECK_CONDITION, b"", sense.encode(unit is not None and unit.d_sense))
+
+
+def _store_sense(error: OSError, cdb: bytes) -> Sense:
+    """What a store's failure is called: a full disk behind a sparse one, a failed write, a failed read."""
+    if error.errno == errno.ENOSPC:
+        return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
+    command = COMMANDS.get(cdb[0])
+    writes = command is not None and command.data_out_length is not None
+    return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writes else ASC.UNRECOVERED_READ_ERROR)

@@ -1,0 +1,272 @@
+"""A logical unit: a store with an identity, a geometry and a state."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from iscsim.errors import ConfigError
+from iscsim.scsi.asc import ASC
+from iscsim.scsi.capacity import Capacity
+from iscsim.scsi.designator import (
+    Association,
+    Designator,
+    naa_designator,
+    relative_target_port_designator,
+    scsi_name_designator,
+    t10_vendor_designator,
+    target_port_group_designator,
+)
+from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
+from iscsim.scsi.mode import CachingPage, ControlPage, InformationalExceptionsPage, ReadWriteErrorRecoveryPage
+from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.sense import CheckCondition, SenseKey
+from iscsim.scsi.store import BlockStore
+from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
+
+__all__ = ["LogicalUnit", "derive_wwn"]
+
+# We own no OUI; this one has the "locally administered" bit set and spells "IS".
+LOCAL_OUI = "024953"
+MAXIMUM_TRANSFER_LENGTH = 16 << 20
+OPTIMAL_TRANSFER_LENGTH = 1 << 20
+_VERSIONS = (
+    VersionDescriptor.SAM_5,
+    VersionDescriptor.ISCSI,
+    VersionDescriptor.SPC_4,
+    VersionDescriptor.SBC_3,
+)
+_WWN = re.compile(r"6[0-9a-f]{31}\Z")
+_TEXT = re.compile(r"[ -~]*\Z")
+
+
+def derive_wwn(serial: str) -> str:
+    """The NAA-6 name of a unit that was given none: 6, our OUI, 25 digits of the serial number's SHA-256."""
+    return f"6{LOCAL_OUI}{hashlib.sha256(serial.encode()).hexdigest()[:25]}"
+
+
+class LogicalUnit:
+    """One disk. The same object may be mapped under several numbers and through several ports.
+
+    ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
+    is True while some commands must be refused (no medium): the one flag the quick path looks at. ``read`` is
+    the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts SCSI cannot
+    carry.
+    """
+
+    __slots__ = (
+        "_tray_open",
+        "block_size",
+        "blocks",
+        "d_sense",
+        "device_type",
+        "maximum_transfer_blocks",
+        "nexuses",
+        "physical_block_exponent",
+        "product",
+        "read",
+        "read_only",
+        "removable",
+        "restricted",
+        "revision",
+        "rotation_rate",
+        "serial",
+        "store",
+        "task_aborted_status",
+        "thin",
+        "vendor",
+        "write_cache",
+        "wwn",
+    )
+
+    def __init__(
+        self,
+        store: BlockStore,
+        *,
+        serial: str,
+        wwn: str | None = None,
+        vendor: str = "ISCSIM",
+        product: str = "VIRTUAL-DISK",
+        revision: str = "0001",
+        read_only: bool = False,
+        removable: bool = False,
+        thin: bool = False,
+        physical_block_exponent: int = 0,
+        rotation_rate: int = 1,
+        write_cache: bool = True,
+        d_sense: bool = False,
+        task_aborted_status: bool = False,
+    ) -> None:
+        self.serial = _text("serial", serial, 200)
+        self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
+        self.vendor = _text("vendor", vendor, 8)
+        self.product = _text("product", product, 16)
+        self.revision = _text("revision", revision, 4)
+        if not 0 <= physical_block_exponent <= 15:
+            raise ConfigError(f"physical block exponent {physical_block_exponent}: expected 0 to 15")
+        self.physical_block_exponent = physical_block_exponent
+        self.device_type = DeviceType.DISK
+        self.removable = removable
+        self.thin = thin
+        self.rotation_rate = rotation_rate
+        self.write_cache = write_cache
+        self.d_sense = d_sense
+        self.task_aborted_status = task_aborted_status
+        self.read_only = read_only
+        self.restricted = False
+        self._tray_open = False
+        self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
+        self.use_store(store)
+
+    def use_store(self, store: BlockStore) -> None:
+        """Serve the blocks of ``store`` from now on; faults wrap the store there is and hand it back."""
+        self.store = store
+        self.read = store.read
+        self.read_only = self.read_only or store.read_only
+        self.block_size = store.block_size
+        self.blocks = store.blocks
+        self.maximum_transfer_blocks = MAXIMUM_TRANSFER_LENGTH // store.block_size
+
+    # What the unit says about itself.
+
+    @property
+    def capacity(self) -> Capacity:
+        """For READ CAPACITY."""
+        return Capacity(
+            blocks=self.blocks,
+            block_size=self.block_size,
+            physical_block_exponent=self.physical_block_exponent,
+            provisioning_managed=self.thin,
+            reads_zeros=self.thin,
+        )
+
+    @property
+    def standard_inquiry(self) -> StandardInquiry:
+        """For INQUIRY."""
+        return StandardInquiry(
+            vendor=self.vendor,
+            product=self.product,
+            revision=self.revision,
+            device_type=self.device_type,
+            removable=self.removable,
+            version_descriptors=_VERSIONS,
+        )
+
+    @property
+    def block_limits(self) -> BlockLimits:
+        """For VPD page B0h."""
+        return BlockLimits(
+            maximum_transfer_blocks=self.maximum_transfer_blocks,
+            optimal_transfer_blocks=OPTIMAL_TRANSFER_LENGTH // self.block_size,
+            optimal_transfer_granularity_blocks=1 << self.physical_block_exponent,
+            maximum_unmap_blocks=0xFFFF_FFFF if self.thin else 0,
+            maximum_unmap_descriptors=MAXIMUM_UNMAP_DESCRIPTORS if self.thin else 0,
+            optimal_unmap_granularity_blocks=max(4096 // self.block_size, 1) if self.thin else 0,
+            unmap_granularity_alignment=0 if self.thin else None,
+        )
+
+    @property
+    def characteristics(self) -> BlockDeviceCharacteristics:
+        """For VPD page B1h."""
+        return BlockDeviceCharacteristics(rotation_rate=self.rotation_rate)
+
+    @property
+    def provisioning(self) -> LogicalBlockProvisioning:
+        """For VPD page B2h."""
+        return LogicalBlockProvisioning(
+            unmap=self.thin, reads_zeros=self.thin, provisioning_type=2 if self.thin else 0
+        )
+
+    def designators(self, nexus: ITNexus) -> list[Designator]:
+        """For VPD page 83h: the same names of the unit through every port, then the port's own.
+
+        NAA comes first: byte 6 of the page must be 0, or ``scsi_id`` takes the page for one from before
+        SPC-3.
+        """
+        return [
+            naa_designator(self.wwn),
+            t10_vendor_designator(self.vendor, f"{self.product}:{self.serial}"),
+            relative_target_port_designator(nexus.relative_target_port),
+            target_port_group_designator(nexus.target_port_group),
+            scsi_name_designator(nexus.target_port, Association.TARGET_PORT),
+            scsi_name_designator(nexus.target_name, Association.TARGET_DEVICE),
+        ]
+
+    def mode_pages(self) -> dict[int, bytes]:
+        """The mode pages by code, with the values of this moment."""
+        return {
+            page[0] & 0x3F: page
+            for page in (
+                ReadWriteErrorRecoveryPage().encode(),
+                CachingPage(write_cache=self.write_cache).encode(),
+                ControlPage(
+                    descriptor_sense=self.d_sense, task_aborted_status=self.task_aborted_status
+                ).encode(),
+                InformationalExceptionsPage().encode(),
+            )
+        }
+
+    # What happens to it.
+
+    def establish(self, attention: UnitAttention, *, except_for: ITNexus | None = None) -> None:
+        """Tell every nexus that sees the unit, save one."""
+        for nexus in self.nexuses:
+            if nexus is not except_for:
+                nexus.establish(self, attention)
+
+    def forget(self, nexus: ITNexus) -> None:
+        """``nexus`` does not see the unit any more."""
+        self.nexuses.pop(nexus, None)
+        nexus.unit_attentions.pop(self, None)
+
+    def resize(self, blocks: int) -> None:
+        """Change the capacity; every nexus hears 2A/09. Raises `ConfigError` when the store cannot."""
+        self.store.resize(blocks)
+        self.blocks = self.store.blocks
+        self.establish(UnitAttention.CAPACITY_CHANGED)
+
+    def reset(self, attention: UnitAttention, *, except_for: ITNexus | None = None) -> None:
+        """A logical unit reset (SAM-5): every nexus hears ``attention``, save the one that asked for it."""
+        self.establish(attention, except_for=except_for)
+
+    @property
+    def medium_present(self) -> bool:
+        """False after `eject`."""
+        return not self._tray_open
+
+    def eject(self) -> None:
+        """Open the tray: commands that need the medium end with 02/3A/02 until `load`."""
+        self._tray_open = True
+        self.restricted = True
+
+    def load(self, *, by: ITNexus | None = None) -> None:
+        """Close the tray; every nexus but the one that did it hears that the medium may have changed."""
+        if self._tray_open:
+            self._tray_open = False
+            self.restricted = False
+            self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
+
+    def check_medium(self) -> None:
+        """Raises `CheckCondition` NOT READY when a command needs what is not there."""
+        if self._tray_open:
+            raise CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+
+    def __repr__(self) -> str:
+        return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"
+
+
+MAXIMUM_UNMAP_DESCRIPTORS = 256
+
+
+def _checked_wwn(wwn: str) -> str:
+    name = wwn.lower()
+    if not _WWN.match(name):
+        raise ConfigError(f"WWN {wwn!r}: expected 32 hexadecimal digits that begin with 6")
+    return name
+
+
+def _text(what: str, text: str, limit: int) -> str:
+    if len(text) > limit or not _TEXT.match(text):
+        raise ConfigError(f"{what} {text!r}: expected at most {limit} printable ASCII characters")
+    return text

@@ -1,0 +1,212 @@
+"""The commands every device server has (SPC-4).
+
+Handlers raise `CheckCondition`; the device server answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iscsim.scsi import cdb as layouts
+from iscsim.scsi import vpd
+from iscsim.scsi.asc import ASC
+from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.completion import Completion
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
+from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun_list
+from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl
+from iscsim.scsi.nexus import ITNexus, MappedLUN
+from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
+from iscsim.scsi.status import Status
+from iscsim.scsi.store import Buffer
+from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.scsi.vpd import VPDPage
+
+__all__ = ["COMMANDS", "answer_unmapped", "answer_well_known"]
+
+_EVPD = layouts.INQUIRY.masks("flags")["evpd"]
+_CMDDT = layouts.INQUIRY.masks("flags")["cmddt"]
+_DESC = layouts.REQUEST_SENSE.masks("flags")["desc"]
+_DBD = layouts.MODE_SENSE_6.masks("flags")["dbd"]
+_LLBAA = layouts.MODE_SENSE_10.masks("flags")["llbaa"]
+_LOGICAL_UNITS, _WELL_KNOWN, _ALL = 0, 1, 2  # SELECT REPORT
+
+
+def test_unit_ready(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, TEST UNIT READY: whoever gets here is ready."""
+    return Completion()
+
+
+def inquiry(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, INQUIRY. Only EVPD and CMDDT are looked at in byte 1: hosts still put an old LUN in its top
+    bits.
+    """
+    allocation_length, page = _inquiry_request(cdb)
+    unit = mapped.logical_unit
+    if page is None:
+        return Completion(Status.GOOD, unit.standard_inquiry.encode()[:allocation_length])
+    build = _VPD_PAGES.get(page)
+    if build is None:
+        raise invalid_field(2)
+    return Completion(Status.GOOD, build(unit, nexus)[:allocation_length])
+
+
+def _inquiry_request(cdb: bytes) -> tuple[int, int | None]:
+    """Allocation length, and the page code or None for standard data."""
+    _, flags, page, allocation_length = layouts.INQUIRY.struct.unpack_from(cdb)
+    if flags & _CMDDT:
+        raise invalid_field(1, 1)
+    if flags & _EVPD:
+        return allocation_length, page
+    if page:
+        raise invalid_field(2)
+    return allocation_length, None
+
+
+def _supported_pages(unit: LogicalUnit, nexus: ITNexus) -> bytes:
+    return vpd.encode_supported_pages(list(_VPD_PAGES), unit.device_type)
+
+
+_VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
+    VPDPage.SUPPORTED_PAGES: _supported_pages,
+    VPDPage.UNIT_SERIAL_NUMBER: lambda unit, nexus: vpd.encode_unit_serial_number(
+        unit.serial, unit.device_type
+    ),
+    VPDPage.DEVICE_IDENTIFICATION: lambda unit, nexus: vpd.encode_device_identification(
+        unit.designators(nexus), unit.device_type
+    ),
+    VPDPage.BLOCK_LIMITS: lambda unit, nexus: unit.block_limits.encode(unit.device_type),
+    VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda unit, nexus: unit.characteristics.encode(unit.device_type),
+    VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda unit, nexus: unit.provisioning.encode(unit.device_type),
+}
+
+
+def report_luns(nexus: ITNexus, mapped: MappedLUN | None, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, REPORT LUNS: the nexus' own list; its length field counts all, however little is asked for."""
+    _, select_report, allocation_length = layouts.REPORT_LUNS.struct.unpack_from(cdb)
+    if select_report > _ALL:
+        raise invalid_field(2)
+    luns = [] if select_report == _WELL_KNOWN else nexus.lun_map.luns()
+    if select_report != _LOGICAL_UNITS:
+        luns.append(REPORT_LUNS_WELL_KNOWN_LUN)
+    nexus.clear(UnitAttention.REPORTED_LUNS_CHANGED)
+    return Completion(Status.GOOD, encode_lun_list(luns)[:allocation_length])
+
+
+def request_sense(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, REQUEST SENSE: a pending unit attention is told as data and cleared, else the state of the unit."""
+    unit = mapped.logical_unit
+    attention = nexus.take(unit)
+    if attention is not None:
+        return _sense_data(Sense.of(SenseKey.UNIT_ATTENTION, attention.value), cdb)
+    try:
+        unit.check_medium()
+    except CheckCondition as condition:
+        return _sense_data(condition.sense, cdb)
+    return _sense_data(Sense.of(SenseKey.NO_SENSE, ASC.NO_ADDITIONAL_SENSE), cdb)
+
+
+def _sense_data(sense: Sense, cdb: bytes) -> Completion:
+    _, flags, allocation_length = layouts.REQUEST_SENSE.struct.unpack_from(cdb)
+    return Completion(Status.GOOD, sense.encode(bool(flags & _DESC))[:allocation_length])
+
+
+def mode_sense_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, MODE SENSE (6)."""
+    _, flags, page, subpage, allocation_length = layouts.MODE_SENSE_6.struct.unpack_from(cdb)
+    parameters = _mode_parameters(mapped, page, subpage, with_descriptor=not flags & _DBD)
+    return Completion(Status.GOOD, parameters.encode_6()[:allocation_length])
+
+
+def mode_sense_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SPC-4, MODE SENSE (10)."""
+    _, flags, page, subpage, allocation_length = layouts.MODE_SENSE_10.struct.unpack_from(cdb)
+    parameters = _mode_parameters(mapped, page, subpage, with_descriptor=not flags & _DBD)
+    return Completion(Status.GOOD, parameters.encode_10(long_lba=bool(flags & _LLBAA))[:allocation_length])
+
+
+def _mode_parameters(mapped: MappedLUN, page: int, subpage: int, *, with_descriptor: bool) -> ModeParameters:
+    unit = mapped.logical_unit
+    return ModeParameters(
+        write_protected=mapped.read_only or unit.read_only,
+        dpo_fua=True,
+        blocks=unit.blocks if with_descriptor else None,
+        block_size=unit.block_size if with_descriptor else None,
+        pages=_mode_pages(unit, page & 0x3F, subpage, PageControl(page >> 6)),
+    )
+
+
+def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl) -> tuple[bytes, ...]:
+    """The pages asked for, by code, ascending.
+
+    No page here has subpages: FFh asks for page and subpages alike.
+    """
+    if control == PageControl.SAVED:
+        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.SAVING_PARAMETERS_NOT_SUPPORTED, field=(2, 7))
+    if subpage not in (0, ALL_SUBPAGES):
+        raise invalid_field(3)
+    pages = unit.mode_pages()
+    if code != ModePageCode.ALL:
+        if code not in pages:
+            raise invalid_field(2, 5)
+        pages = {code: pages[code]}
+    if control == PageControl.CHANGEABLE:  # nothing is, as long as there is no MODE SELECT
+        return tuple(page[:2] + bytes(len(page) - 2) for page in pages.values())
+    return tuple(pages.values())
+
+
+COMMANDS: dict[int, Command] = {
+    Opcode.TEST_UNIT_READY: Command(test_unit_ready, CommandFlag.NEEDS_MEDIUM),
+    Opcode.REQUEST_SENSE: Command(request_sense, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.INQUIRY: Command(inquiry, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10),
+    Opcode.REPORT_LUNS: Command(report_luns, CommandFlag.WITH_UNIT_ATTENTION),
+}
+
+
+# Logical units that are not there, and the one that always is.
+
+
+def answer_unmapped(nexus: ITNexus, cdb: bytes) -> Completion:
+    """SPC-4 for a LUN without a logical unit: INQUIRY, REPORT LUNS and REQUEST SENSE answer, all else is
+    05/25/00.
+    """
+    not_supported = CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LOGICAL_UNIT_NOT_SUPPORTED)
+    match cdb[0]:
+        case Opcode.INQUIRY:
+            absent = StandardInquiry(device_type=DeviceType.UNKNOWN, qualifier=Qualifier.NOT_CAPABLE)
+            return _inquiry_without_unit(absent, cdb)
+        case Opcode.REPORT_LUNS:
+            return report_luns(nexus, None, cdb, b"")
+        case Opcode.REQUEST_SENSE:
+            return _sense_data(not_supported.sense, cdb)
+    raise not_supported
+
+
+def answer_well_known(nexus: ITNexus, cdb: bytes) -> Completion:
+    """SPC-4, the REPORT LUNS well-known logical unit (C1 01): four commands, all else is 05/20/00."""
+    match cdb[0]:
+        case Opcode.INQUIRY:
+            itself = StandardInquiry(device_type=DeviceType.WELL_KNOWN_LOGICAL_UNIT)
+            return _inquiry_without_unit(itself, cdb)
+        case Opcode.REPORT_LUNS:
+            return report_luns(nexus, None, cdb, b"")
+        case Opcode.REQUEST_SENSE:
+            return _sense_data(Sense.of(SenseKey.NO_SENSE, ASC.NO_ADDITIONAL_SENSE), cdb)
+        case Opcode.TEST_UNIT_READY:
+            return Completion()
+    raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None))
+
+
+def _inquiry_without_unit(standard: StandardInquiry, cdb: bytes) -> Completion:
+    """Standard data, and of the vital product data only the list that names itself."""
+    allocation_length, page = _inquiry_request(cdb)
+    peripheral = standard.qualifier << 5 | standard.device_type
+    if page is None:
+        return Completion(Status.GOOD, standard.encode()[:allocation_length])
+    if page != VPDPage.SUPPORTED_PAGES:
+        raise invalid_field(2)
+    return Completion(Status.GOOD, vpd.encode_supported_pages([page], peripheral)[:allocation_length])

@@ -1,0 +1,222 @@
+"""Vital product data pages (SPC-4 and SBC-3): built by a device server, parsed by an initiator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+from construct import Int8ub, Int16ub, Int32ub, Int64ub, Padding
+
+from iscsim.scsi.designator import Association, Designator, DesignatorType, udev_identifier
+from iscsim.scsi.inquiry import text_field
+from iscsim.scsi.layout import Layout, bits, pad_text
+
+__all__ = [
+    "Association",
+    "BlockDeviceCharacteristics",
+    "BlockLimits",
+    "Designator",
+    "DesignatorType",
+    "LogicalBlockProvisioning",
+    "VPDPage",
+    "encode_device_identification",
+    "encode_page",
+    "encode_supported_pages",
+    "encode_unit_serial_number",
+    "parse_device_identification",
+    "parse_page",
+    "parse_supported_pages",
+    "parse_unit_serial_number",
+    "udev_identifier",
+]
+
+
+class VPDPage(IntEnum):
+    """PAGE CODE."""
+
+    SUPPORTED_PAGES = 0x00
+    UNIT_SERIAL_NUMBER = 0x80
+    DEVICE_IDENTIFICATION = 0x83
+    EXTENDED_INQUIRY = 0x86
+    THIRD_PARTY_COPY = 0x8F
+    BLOCK_LIMITS = 0xB0
+    BLOCK_DEVICE_CHARACTERISTICS = 0xB1
+    LOGICAL_BLOCK_PROVISIONING = 0xB2
+
+
+HEADER = Layout("peripheral" / bits(qualifier=3, device_type=5), "page" / Int8ub, "length" / Int16ub)
+BLOCK_LIMITS = Layout(
+    "flags" / bits(_=7, wsnz=1),
+    "maximum_compare_and_write_blocks" / Int8ub,
+    "optimal_transfer_granularity_blocks" / Int16ub,
+    "maximum_transfer_blocks" / Int32ub,
+    "optimal_transfer_blocks" / Int32ub,
+    "maximum_prefetch_blocks" / Int32ub,
+    "maximum_unmap_blocks" / Int32ub,
+    "maximum_unmap_descriptors" / Int32ub,
+    "optimal_unmap_granularity_blocks" / Int32ub,
+    "unmap_granularity_alignment" / Int32ub,
+    "maximum_write_same_blocks" / Int64ub,
+    "maximum_atomic_blocks" / Int32ub,
+    "atomic_alignment_blocks" / Int32ub,
+    "atomic_granularity_blocks" / Int32ub,
+    "maximum_atomic_with_boundary_blocks" / Int32ub,
+    "maximum_atomic_boundary_blocks" / Int32ub,
+)
+CHARACTERISTICS = Layout(
+    "rotation_rate" / Int16ub, "product_type" / Int8ub, "form" / bits(_=4, form_factor=4), Padding(56)
+)
+PROVISIONING = Layout(
+    "threshold_exponent" / Int8ub,
+    "flags" / bits(unmap=1, write_same_16=1, write_same_10=1, reads_zeros=3, anchor=1, descriptor=1),
+    "kind" / bits(_=5, provisioning_type=3),
+    Padding(1),
+)
+_PROVISIONING = PROVISIONING.masks("flags")
+_READS_ZEROS = 0x04  # LBPRZ 001b
+_WSNZ = 0x01
+_ALIGNMENT_VALID = 0x8000_0000
+
+
+def encode_page(page: int, body: bytes, peripheral: int = 0) -> bytes:
+    """A page around ``body``; ``peripheral`` is byte 0, qualifier and device type."""
+    return HEADER.build(peripheral=peripheral, page=page, length=len(body)) + body
+
+
+def parse_page(data: bytes | bytearray | memoryview, page: int) -> bytes:
+    """The body of ``page``, as much of it as arrived. Raises `ValueError` for a stump or another page."""
+    fields = HEADER.parse(data)
+    if fields["page"] != page:
+        raise ValueError(f"VPD page {fields['page']:02X}h arrived where {page:02X}h was expected")
+    return bytes(data[HEADER.size : HEADER.size + fields["length"]])
+
+
+def encode_supported_pages(pages: Sequence[int], peripheral: int = 0) -> bytes:
+    """Page 00h, in the ascending order SPC asks for."""
+    return encode_page(VPDPage.SUPPORTED_PAGES, bytes(sorted(pages)), peripheral)
+
+
+def parse_supported_pages(data: bytes | bytearray | memoryview) -> list[int]:
+    """The page codes of page 00h. Raises `ValueError` for another page."""
+    return list(parse_page(data, VPDPage.SUPPORTED_PAGES))
+
+
+def encode_unit_serial_number(serial: str, peripheral: int = 0) -> bytes:
+    """Page 80h, ASCII, at most 252 characters."""
+    return encode_page(VPDPage.UNIT_SERIAL_NUMBER, pad_text(serial, min(len(serial), 252)), peripheral)
+
+
+def parse_unit_serial_number(data: bytes | bytearray | memoryview) -> str:
+    """The serial number without its padding. Raises `ValueError` for another page."""
+    return text_field(parse_page(data, VPDPage.UNIT_SERIAL_NUMBER))
+
+
+def encode_device_identification(designators: Sequence[Designator], peripheral: int = 0) -> bytes:
+    """Page 83h, the designators in the order given."""
+    body = b"".join(designator.encode() for designator in designators)
+    return encode_page(VPDPage.DEVICE_IDENTIFICATION, body, peripheral)
+
+
+def parse_device_identification(data: bytes | bytearray | memoryview) -> list[Designator]:
+    """The designators of page 83h. Raises `ValueError` for another page."""
+    return Designator.parse_all(parse_page(data, VPDPage.DEVICE_IDENTIFICATION))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLimits:
+    """Page B0h (SBC-3). Lengths in blocks; 0 says that there is no limit, or no such command."""
+
+    maximum_transfer_blocks: int = 0
+    optimal_transfer_blocks: int = 0
+    optimal_transfer_granularity_blocks: int = 0
+    maximum_compare_and_write_blocks: int = 0
+    maximum_prefetch_blocks: int = 0
+    maximum_unmap_blocks: int = 0
+    maximum_unmap_descriptors: int = 0
+    optimal_unmap_granularity_blocks: int = 0
+    unmap_granularity_alignment: int | None = None
+    maximum_write_same_blocks: int = 0
+    write_same_non_zero: bool = False
+
+    def encode(self, peripheral: int = 0) -> bytes:
+        """64 bytes, the length SBC-3 fixed."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name in BLOCK_LIMITS.fields}
+        if self.unmap_granularity_alignment is None:
+            del values["unmap_granularity_alignment"]
+        else:
+            values["unmap_granularity_alignment"] |= _ALIGNMENT_VALID
+        values["flags"] = _WSNZ if self.write_same_non_zero else 0
+        return encode_page(VPDPage.BLOCK_LIMITS, BLOCK_LIMITS.build(**values), peripheral)
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Fields a short page (12 bytes in SBC-2) does not have are 0.
+
+        Raises `ValueError` for another page.
+        """
+        body = parse_page(data, VPDPage.BLOCK_LIMITS)
+        fields = BLOCK_LIMITS.parse(body.ljust(BLOCK_LIMITS.size, b"\0"))
+        alignment = fields["unmap_granularity_alignment"]
+        known = {name: fields[name] for name in cls.__slots__ if name in fields}
+        known["unmap_granularity_alignment"] = (
+            alignment & ~_ALIGNMENT_VALID if alignment & _ALIGNMENT_VALID else None
+        )
+        return cls(**known, write_same_non_zero=bool(fields["flags"] & _WSNZ))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDeviceCharacteristics:
+    """Page B1h (SBC-3). ``rotation_rate``: 0 not reported, 1 non-rotating, else revolutions per minute."""
+
+    rotation_rate: int = 1
+    form_factor: int = 0
+
+    def encode(self, peripheral: int = 0) -> bytes:
+        """64 bytes."""
+        body = CHARACTERISTICS.build(rotation_rate=self.rotation_rate, form=self.form_factor)
+        return encode_page(VPDPage.BLOCK_DEVICE_CHARACTERISTICS, body, peripheral)
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Raises `ValueError` for another page."""
+        body = parse_page(data, VPDPage.BLOCK_DEVICE_CHARACTERISTICS)
+        fields = CHARACTERISTICS.parse(body.ljust(CHARACTERISTICS.size, b"\0"))
+        return cls(rotation_rate=fields["rotation_rate"], form_factor=fields["form"] & 0x0F)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicalBlockProvisioning:
+    """Page B2h (SBC-3): how blocks can be unmapped. ``provisioning_type``: 0 not reported, 1 resource, 2
+    thin.
+    """
+
+    unmap: bool = False
+    write_same_16: bool = False
+    write_same_10: bool = False
+    reads_zeros: bool = False
+    provisioning_type: int = 0
+
+    def encode(self, peripheral: int = 0) -> bytes:
+        """8 bytes."""
+        supported = ("unmap", "write_same_16", "write_same_10")
+        flags = sum(_PROVISIONING[name] for name in supported if getattr(self, name))
+        body = PROVISIONING.build(
+            flags=flags | (_READS_ZEROS if self.reads_zeros else 0), kind=self.provisioning_type
+        )
+        return encode_page(VPDPage.LOGICAL_BLOCK_PROVISIONING, body, peripheral)
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Raises `ValueError` for another page."""
+        body = parse_page(data, VPDPage.LOGICAL_BLOCK_PROVISIONING)
+        fields = PROVISIONING.parse(body.ljust(PROVISIONING.size, b"\0"))
+        flags = fields["flags"]
+        return cls(
+            unmap=bool(flags & _PROVISIONING["unmap"]),
+            write_same_16=bool(flags & _PROVISIONING["write_same_16"]),
+            write_same_10=bool(flags & _PROVISIONING["write_same_10"]),
+            reads_zeros=bool(flags & _READS_ZEROS),
+            provisioning_type=fields["kind"] & 0b111,
+        )

@@ -1,0 +1,38 @@
+"""iSCSI names: their forms, and the names SCSI makes of them (RFC 7143 sections 4.2.7 and 4.4.1)."""
+
+from __future__ import annotations
+
+import re
+
+from iscsim.errors import ConfigError
+
+MAX_NAME_LENGTH = 223
+_FORMS = re.compile(
+    r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)*(:[^\s,\"'<>]+)?"
+    r"|eui\.[0-9a-f]{16}"
+    r"|naa\.([0-9a-f]{32}|[0-9a-f]{16})"
+)
+
+
+def normalize_name(name: str) -> str:
+    """The name in its one form: lower case (RFC 7143 section 4.2.7.2).
+
+    Raises:
+        ConfigError: it is not an iqn., eui. or naa. name of at most 223 bytes.
+    """
+    folded = name.strip().lower()
+    if len(folded.encode()) > MAX_NAME_LENGTH:
+        raise ConfigError(f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]}...")
+    if not _FORMS.fullmatch(folded):
+        raise ConfigError(f"not an iSCSI name: {name!r} (expected iqn.YYYY-MM.reversed.domain[:anything], eui. or naa.)")
+    return folded
+
+
+def initiator_port_name(initiator_name: str, isid: bytes) -> str:
+    """The SCSI initiator port of a session: name, ",i,", ISID (RFC 7143 section 4.4.1)."""
+    return f"{initiator_name},i,0x{isid.hex()}"
+
+
+def target_port_name(target_name: str, portal_group_tag: int) -> str:
+    """The SCSI target port of a portal group: name, ",t,", tag (RFC 7143 section 4.4.1)."""
+    return f"{target_name},t,0x{portal_group_tag:04x}"

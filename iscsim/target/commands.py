@@ -1,0 +1,322 @@
+"""SCSI commands of one connection: the quick read path, writes with their data, responses."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from iscsim.pdu import (
+    PADS,
+    RESERVED_TAG,
+    BidirectionalReadLength,
+    Buffer,
+    ReadyToTransfer,
+    RejectReason,
+    SCSICommand,
+    SCSIDataIn,
+    SCSIDataOut,
+    SCSIResponse,
+)
+from iscsim.scsi.completion import Completion
+from iscsim.scsi.status import Status
+from iscsim.session.numbering import SERIAL_MASK
+from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
+from iscsim.target.task import Task
+
+if TYPE_CHECKING:
+    from iscsim.target.connection import TargetConnection
+    from iscsim.target.session import TargetSession
+
+_pack_data_in = SCSIDataIn.codec.pack
+_flags = SCSIDataIn.codec.pack_flags  # opcode and flags as one number
+# final, acknowledge, overflow, underflow, status_present
+_EXACT = _flags[True, False, False, False, True]
+_UNDERFLOW = _flags[True, False, False, True, True]
+_MAX_IMMEDIATE_TASKS = 8
+"""Immediate writes a connection may have open; one more is rejected (RFC 7143 section 4.2.2.1)."""
+
+
+class CommandService:
+    """Takes the SCSI Command and Data-Out PDUs of one connection and answers them."""
+
+    def __init__(self, connection: TargetConnection) -> None:
+        self._connection = connection
+        self._device_server = connection.entity.device_server
+        self._next_tag = 0
+        self._delayed: list[tuple[float, int, SCSICommand, Completion, int]] = []
+        self._delayed_count = 0
+        self._quick_length = 0
+
+    def begin(self, session: TargetSession) -> None:
+        """The session is there: remember what every command asks for."""
+        self._session = session
+        self._window = session.window
+        if session.nexus is not None:  # a discovery session has none, and gets no commands
+            self._nexus = session.nexus
+        self.update_limits()
+
+    def update_limits(self) -> None:
+        """Digests, a tap or another MaxRecvDataSegmentLength change what may go the quick way."""
+        connection, parameters = self._connection, self._session.parameters
+        plain = not (connection.send_header_digest or connection.send_data_digest) and connection.tap is None
+        limit = min(parameters.max_send_data_segment_length, parameters.max_burst_length)
+        self._quick_length = limit if plain else 0
+
+    def receive(self, pdu: SCSICommand) -> None:
+        """A SCSI Command: reads are answered here and now (design, chapter 4)."""
+        connection, window = self._connection, self._window
+        if not pdu.immediate:
+            cmd_sn = pdu.cmd_sn
+            if cmd_sn != window.exp_cmd_sn or cmd_sn == connection._first_beyond:
+                connection.take_turn(pdu)
+                return
+            window.exp_cmd_sn = (cmd_sn + 1) & SERIAL_MASK
+        if pdu.write or pdu.ahs or self._session.tasks:
+            self._begin(pdu)
+        else:
+            if not pdu.immediate:
+                window.max_cmd_sn = (window.max_cmd_sn + 1) & SERIAL_MASK
+            self._answer(pdu, self._device_server.execute(self._nexus, pdu.lun, pdu.cdb))
+        if self._session.held:
+            connection.release_held()
+
+    # -- commands with data to come, or with company -----------------------------------------------
+
+    def _begin(self, pdu: SCSICommand) -> None:
+        tasks, tag = self._session.tasks, pdu.initiator_task_tag
+        if tag in tasks and not tasks[tag].aborted:
+            self._give_back(pdu)
+            self._connection.reject(pdu, RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use")
+            return
+        if pdu.immediate and sum(task.command.immediate for task in tasks.values()) >= _MAX_IMMEDIATE_TASKS:
+            self._connection.reject(pdu, RejectReason.IMMEDIATE_COMMAND_REJECT, "too many immediate commands")
+            return
+        wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
+        length = pdu.expected_data_transfer_length if pdu.write else 0
+        transfer = DataOutTransfer(length, wanted, self._session.parameters)
+        transfer.begin(pdu.data, pdu.final or not pdu.write)
+        task = Task(pdu, transfer, self._connection, wanted)
+        if transfer.complete:
+            self._execute(task)
+        else:
+            tasks[tag] = task
+            self._ask(task)
+
+    def _ask(self, task: Task) -> None:
+        """Send the R2Ts that are due (RFC 7143 section 11.8)."""
+        while burst := task.transfer.next_burst(self._next_tag + 1):
+            self._next_tag = (self._next_tag + 1) % (RESERVED_TAG - 1)
+            offset, length = burst
+            self._connection.send(
+                ReadyToTransfer(
+                    lun=task.command.lun,
+                    initiator_task_tag=task.command.initiator_task_tag,
+                    target_transfer_tag=self._next_tag or RESERVED_TAG - 1,
+                    r2t_sn=task.r2t_sn,
+                    buffer_offset=offset,
+                    desired_data_transfer_length=length,
+                    **self._connection.numbers_without_status(),
+                )
+            )
+            task.r2t_sn += 1
+
+    def receive_data_out(self, pdu: SCSIDataOut) -> None:
+        """A Data-Out: the next piece of a write under way."""
+        task = self._session.tasks.get(pdu.initiator_task_tag)
+        if task is None:
+            if not self._hold(pdu):
+                message = f"Data-Out for unknown task tag {pdu.initiator_task_tag:#x}"
+                self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
+            return
+        if not task.transfer.expects(pdu):
+            message = f"Data-Out for unknown transfer tag {pdu.target_transfer_tag:#x}"
+            self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
+            return
+        task.transfer.receive(pdu)
+        self._go_on(task)
+
+    def lose_data_out(self, pdu: SCSIDataOut) -> None:
+        """A Data-Out whose data digest was wrong."""
+        task = self._session.tasks.get(pdu.initiator_task_tag)
+        if task is not None and task.transfer.expects(pdu):
+            task.transfer.lose(pdu)
+            self._go_on(task)
+
+    def _go_on(self, task: Task) -> None:
+        if task.transfer.complete:
+            del self._session.tasks[task.command.initiator_task_tag]
+            if not task.aborted:
+                self._execute(task)
+        else:
+            self._ask(task)
+
+    def forget(self, task: Task) -> None:
+        """A task was aborted: its place in the window is free, its late data will be swallowed."""
+        self._give_back(task.command)
+        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        tasks = self._session.tasks
+        if task.transfer.complete:
+            del tasks[task.command.initiator_task_tag]
+        aborted = [tag for tag, each in tasks.items() if each.aborted]
+        if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
+            del tasks[aborted[0]]
+
+    def _hold(self, pdu: SCSIDataOut) -> bool:
+        """Keep unsolicited data behind a command that waits for its turn, up to FirstBurstLength."""
+        for pdus in self._session.held.values():
+            command = pdus[0]
+            if isinstance(command, SCSICommand) and command.initiator_task_tag == pdu.initiator_task_tag:
+                kept = sum(len(each.data) for each in pdus) + len(pdu.data)
+                if kept <= self._session.parameters.first_burst_length:
+                    pdu.data = bytes(pdu.data)
+                    pdus.append(pdu)
+                    return True
+        return False
+
+    def _execute(self, task: Task) -> None:
+        command, failure = task.command, task.transfer.failure
+        if failure is not None:
+            completion = Completion(Status.CHECK_CONDITION, b"", task.failure_sense(failure))
+        else:
+            completion = self._device_server.execute(
+                self._nexus, command.lun, command.whole_cdb, task.transfer.data
+            )
+        self._give_back(command)
+        self._answer(command, completion, task.wanted_length)
+
+    def _give_back(self, command: SCSICommand) -> None:
+        if not command.immediate:
+            self._window.give_back()
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    def _answer(self, pdu: SCSICommand, completion: Completion, wanted_length: int = 0) -> None:
+        """Data-In with status in one PDU when it all fits there, anything else by the long way."""
+        data = completion.data_in
+        length = len(data)
+        expected = pdu.expected_data_transfer_length
+        if (
+            0 < length <= self._quick_length
+            and length <= expected
+            and completion.status == 0
+            and pdu.read
+            and not pdu.write
+            and completion.ready_at is None
+        ):
+            connection, window = self._connection, self._window
+            stat_sn = connection.stat_sn
+            header = _pack_data_in(
+                _EXACT if length == expected else _UNDERFLOW,
+                0,
+                length,
+                pdu.lun,
+                pdu.initiator_task_tag,
+                RESERVED_TAG,
+                stat_sn,
+                window.exp_cmd_sn,
+                window.max_cmd_sn,
+                0,
+                0,
+                expected - length,
+            )
+            connection._out += (header, data, PADS[length & 3]) if length & 3 else (header, data)
+            connection.stat_sn = (stat_sn + 1) & SERIAL_MASK
+        elif completion.ready_at is None:
+            self._answer_at_length(pdu, completion, wanted_length)
+        else:
+            self._delay(pdu, completion, wanted_length)
+
+    def _answer_at_length(self, pdu: SCSICommand, completion: Completion, wanted_length: int) -> None:
+        room = _read_length(pdu)
+        data = completion.data_in[:room]
+        good = completion.status == Status.GOOD
+        count = self._send_data_in(
+            pdu, data, with_status=good and not pdu.write, whole=len(completion.data_in)
+        )
+        if not (good and count and not pdu.write):
+            self._send_response(pdu, completion, wanted_length, count)
+
+    def _send_data_in(self, pdu: SCSICommand, data: Buffer, *, with_status: bool, whole: int) -> int:
+        """Send ``data`` as Data-In PDUs, the last with status if asked; returns how many."""
+        connection, parameters = self._connection, self._session.parameters
+        if connection.send_data_digest:
+            data = bytes(data)  # the digest must match what is sent, though the store may change
+        pieces = bursts(len(data), parameters.max_burst_length, parameters.max_send_data_segment_length)
+        data_sn = -1
+        for data_sn, (offset, length, final) in enumerate(pieces):
+            last = with_status and offset + length == len(data)
+            numbers = connection.numbers() if last else connection.numbers_without_status()
+            residual = _residual(_read_length(pdu), whole) if last else {}
+            connection.send(
+                SCSIDataIn(
+                    final=final,
+                    status_present=last,
+                    status=0,
+                    lun=pdu.lun,
+                    initiator_task_tag=pdu.initiator_task_tag,
+                    data_sn=data_sn,
+                    buffer_offset=offset,
+                    data=data[offset : offset + length],
+                    **(numbers if last else {**numbers, "stat_sn": 0}),
+                    **residual,
+                )
+            )
+        return data_sn + 1
+
+    def _send_response(
+        self, pdu: SCSICommand, completion: Completion, wanted_length: int, data_in_count: int
+    ) -> None:
+        expected = pdu.expected_data_transfer_length
+        read_residual = _residual(_read_length(pdu), len(completion.data_in))
+        if pdu.write:
+            # RFC 7143 section 11.4.5: what the command would have moved against what was expected
+            residual = _residual(expected, wanted_length)
+        else:
+            residual = read_residual
+        if pdu.read and pdu.write:
+            residual |= {f"bidirectional_read_{name}": value for name, value in read_residual.items()}
+        self._connection.send(
+            SCSIResponse(
+                status=completion.status,
+                initiator_task_tag=pdu.initiator_task_tag,
+                exp_data_sn=data_in_count,
+                data=SCSIResponse.sense_segment(completion.sense),
+                **self._connection.numbers(),
+                **residual,
+            )
+        )
+
+    # -- stores that must wait ---------------------------------------------------------------------
+
+    def _delay(self, pdu: SCSICommand, completion: Completion, wanted_length: int) -> None:
+        self._delayed_count += 1
+        assert completion.ready_at is not None
+        heapq.heappush(
+            self._delayed, (completion.ready_at, self._delayed_count, pdu, completion, wanted_length)
+        )
+        self._connection.set_timer(self._release_delayed, self._delayed[0][0])
+
+    def _release_delayed(self) -> None:
+        while self._delayed and self._delayed[0][0] <= self._connection.now:
+            _, _, pdu, completion, wanted_length = heapq.heappop(self._delayed)
+            self._answer_at_length(pdu, completion, wanted_length)
+        if self._delayed:
+            self._connection.set_timer(self._release_delayed, self._delayed[0][0])
+
+
+def _read_length(pdu: SCSICommand) -> int:
+    """Bytes the initiator has room for (RFC 7143 sections 11.3.4 and 11.2.2.4)."""
+    if not pdu.read:
+        return 0
+    if not pdu.write:
+        return pdu.expected_data_transfer_length
+    lengths = [segment.length for segment in pdu.ahs if isinstance(segment, BidirectionalReadLength)]
+    return lengths[0] if lengths else 0
+
+
+def _residual(expected: int, actual: int) -> dict[str, Any]:
+    """Underflow, overflow and Residual Count fields (RFC 7143 section 11.4.5)."""
+    if actual == expected:
+        return {}
+    name = "underflow" if actual < expected else "overflow"
+    return {name: True, "residual_count": abs(expected - actual)}

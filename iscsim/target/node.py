@@ -1,0 +1,205 @@
+"""What a target is made of: nodes, portal groups, portals, ACLs, sessions (RFC 7143 section 4.4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iscsim.errors import ConfigError
+from iscsim.scsi.device_server import DeviceServer
+from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.nexus import LUNMap
+from iscsim.session.chap import ChapConfig
+from iscsim.session.names import normalize_name
+from iscsim.target.policy import RFC, TargetPolicy
+
+if TYPE_CHECKING:
+    from iscsim.target.session import TargetSession
+
+DEFAULT_PORT = 3260
+_WILDCARDS = ("0.0.0.0", "::", "")
+
+
+def format_portal(address: str, port: int) -> str:
+    """``address:port``, IPv6 in brackets (RFC 7143 section 13.8)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+@dataclass(slots=True, eq=False)
+class Portal:
+    """An address and TCP port a target listens on. Port 0 becomes the real one when it listens."""
+
+    address: str
+    port: int = DEFAULT_PORT
+
+    def shown_at(self, local_address: str) -> str:
+        """As discovery shows it; a wildcard as the address the asker came to (RFC 7143 section 13.8)."""
+        return format_portal(local_address if self.address in _WILDCARDS else self.address, self.port)
+
+    def __str__(self) -> str:
+        return format_portal(self.address, self.port)
+
+
+@dataclass(slots=True, eq=False)
+class PortalGroup:
+    """Portals through which one session may spread, and their tag (RFC 7143 section 13.9)."""
+
+    tag: int
+    portals: list[Portal] = field(default_factory=list)
+    enabled: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class ACL:
+    """One initiator that may log in: what it sees, and the CHAP it has to do if any."""
+
+    initiator_name: str
+    lun_map: LUNMap
+    chap: ChapConfig | None = None
+
+
+class TargetNode:
+    """An iSCSI target node.
+
+    Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
+    all others. ``chap`` is for those who need no ACL.
+    """
+
+    def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
+        self.name = normalize_name(name)
+        self.alias = alias
+        self.policy = policy
+        self.lun_map = LUNMap()
+        self.portal_groups: dict[int, PortalGroup] = {}
+        self.acls: dict[str, ACL] = {}
+        self.chap: ChapConfig | None = None
+        self.sessions: list[TargetSession] = []
+
+    def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
+        """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.
+
+        Raises:
+            ConfigError: the tag is not one of 1 to 65535.
+        """
+        tag = tag if tag is not None else max(self.portal_groups, default=0) + 1
+        if not 1 <= tag <= 65535:
+            raise ConfigError(f"target portal group tag {tag} is not one of 1 to 65535")
+        group = self.portal_groups.setdefault(tag, PortalGroup(tag))
+        group.portals.append(portal)
+        return group
+
+    def add_lun(self, number: int, logical_unit: LogicalUnit, *, read_only: bool = False) -> None:
+        """Map a logical unit for everybody without a map of his own."""
+        self.lun_map.add(number, logical_unit, read_only=read_only)
+
+    def add_acl(
+        self, initiator_name: str, *, lun_map: LUNMap | None = None, chap: ChapConfig | None = None
+    ) -> ACL:
+        """Let an initiator in; without a map it sees the LUNs of the node."""
+        name = normalize_name(initiator_name)
+        acl = ACL(name, self.lun_map if lun_map is None else lun_map, chap)
+        self.acls[name] = acl
+        return acl
+
+    def admits(self, initiator_name: str) -> bool:
+        """Whether this initiator may log in at all."""
+        return not self.acls or initiator_name in self.acls
+
+    def lun_map_of(self, initiator_name: str) -> LUNMap:
+        """The LUNs this initiator sees."""
+        acl = self.acls.get(initiator_name)
+        return acl.lun_map if acl else self.lun_map
+
+    def chap_of(self, initiator_name: str) -> ChapConfig | None:
+        """The CHAP this initiator has to do, or None."""
+        acl = self.acls.get(initiator_name)
+        return acl.chap if acl else self.chap
+
+    def group_of(self, portal: Portal) -> PortalGroup | None:
+        """The enabled portal group ``portal`` belongs to."""
+        for group in self.portal_groups.values():
+            if group.enabled and portal in group.portals:
+                return group
+        return None
+
+    def find_session(self, initiator_name: str, isid: bytes, portal_group_tag: int) -> TargetSession | None:
+        """The session of that I_T nexus (RFC 7143 section 6.3.1)."""
+        for session in self.sessions:
+            if session.identity == (initiator_name, isid, portal_group_tag):
+                return session
+        return None
+
+    def __repr__(self) -> str:
+        return f"TargetNode({self.name!r}, {len(self.sessions)} sessions)"
+
+
+class NetworkEntity:
+    """All target nodes of one server, and what discovery says of them (RFC 7143 section 4.4.1)."""
+
+    def __init__(self, policy: TargetPolicy = RFC) -> None:
+        self.policy = policy
+        self.nodes: dict[str, TargetNode] = {}
+        self.device_server = DeviceServer()
+        self.discovery_chap: ChapConfig | None = None
+        self.discovery_sessions: list[TargetSession] = []
+
+    def add_target(self, name: str, *, alias: str = "") -> TargetNode:
+        """A new target node.
+
+        Raises:
+            ConfigError: not an iSCSI name, or it is taken.
+        """
+        node = TargetNode(name, alias=alias, policy=self.policy)
+        if node.name in self.nodes:
+            raise ConfigError(f"target {node.name} exists already")
+        self.nodes[node.name] = node
+        return node
+
+    @property
+    def portals(self) -> list[Portal]:
+        """Every portal of every node, once."""
+        seen: dict[int, Portal] = {}
+        for node in self.nodes.values():
+            for group in node.portal_groups.values():
+                seen.update((id(portal), portal) for portal in group.portals)
+        return list(seen.values())
+
+    @property
+    def sessions(self) -> list[TargetSession]:
+        """Every session there is."""
+        return [
+            *self.discovery_sessions,
+            *(session for node in self.nodes.values() for session in node.sessions),
+        ]
+
+    def new_tsih(self, draw: int) -> int:
+        """A Target Session Identifying Handle that is free, from a random ``draw`` on.
+
+        RFC 7143 section 11.12.6.
+
+        Raises:
+            ConfigError: all 65535 are taken.
+        """
+        taken = {session.tsih for session in self.sessions}
+        for step in range(65535):
+            tsih = (draw + step) % 65535 + 1
+            if tsih not in taken:
+                return tsih
+        raise ConfigError("all 65535 session handles are in use")
+
+    def records(
+        self, initiator_name: str, local_address: str, wanted: str | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """TargetName and TargetAddress pairs for SendTargets (RFC 7143 Appendix C).
+
+        An initiator is told only of what it may use. ``wanted`` limits the answer to one target.
+        """
+        for node in self.nodes.values():
+            if (wanted is not None and node.name != wanted) or not node.admits(initiator_name):
+                continue
+            yield "TargetName", node.name
+            for tag, group in sorted(node.portal_groups.items()):
+                if group.enabled:
+                    for portal in group.portals:
+                        yield "TargetAddress", f"{portal.shown_at(local_address)},{tag}"

@@ -1,0 +1,47 @@
+"""What makes one target answer otherwise than another: data, never an ``if`` in a handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from iscsim.pdu import LoginStatus
+from iscsim.session.parameters import Wishes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPolicy:
+    """A personality: the choices the RFC leaves open, and what real targets do otherwise.
+
+    Times are in seconds, on the connection's clock; 0 turns a timer off.
+    """
+
+    name: str = "rfc"
+    wishes: Wishes = field(default_factory=Wishes)
+    command_window: int = 128
+    """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
+    login_timeout_s: float = 15.0
+    nop_in_interval_s: float = 15.0
+    """Silence after which the target pings (RFC 7143 section 11.19)."""
+    nop_in_timeout_s: float = 30.0
+    unknown_target: LoginStatus = LoginStatus.NOT_FOUND
+    refused_initiator: LoginStatus = LoginStatus.AUTHORIZATION_FAILURE
+    send_targets_all_in_normal_session: bool = False
+    """RFC 7143 Appendix C says MUST NOT; LIO and libiscsi's tests say yes."""
+    chap_algorithms: tuple[int, ...] = (8, 7, 6, 5)
+
+
+RFC = TargetPolicy()
+LIO = TargetPolicy(
+    name="lio",
+    unknown_target=LoginStatus.SERVICE_UNAVAILABLE,
+    send_targets_all_in_normal_session=True,
+)
+TGT = TargetPolicy(
+    name="tgt",
+    refused_initiator=LoginStatus.NOT_FOUND,
+    nop_in_interval_s=0.0,
+    chap_algorithms=(5,),
+)
+
+PERSONALITIES = {policy.name: policy for policy in (RFC, LIO, TGT)}
+"""What ``iscsim serve --personality`` takes."""

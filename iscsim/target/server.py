@@ -1,0 +1,225 @@
+"""The target on a network: listeners, and one protocol object around each connection core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, cast
+
+from iscsim.errors import ConfigError
+from iscsim.net.network import Address, ConnectionRecord, Listener, Network, Recorder
+from iscsim.net.tcp import TCPNetwork
+from iscsim.session.chap import Randomness
+from iscsim.session.events import ConnectionEnded, LoginCompleted, PDURejected
+from iscsim.target.connection import TargetConnection
+from iscsim.target.node import NetworkEntity, Portal, format_portal
+
+logger = logging.getLogger("iscsim.target")
+
+_WRITE_HIGH_WATER = 4 << 20
+"""Bytes waiting for a peer that does not read; beyond, nothing more is read from it."""
+_LINGER_S = 5.0
+"""How long a peer may take to close after our FIN."""
+
+
+class TargetProtocol(asyncio.Protocol):
+    """The asyncio shell of one :class:`TargetConnection`."""
+
+    def __init__(self, server: TargetServer, portal: Portal) -> None:
+        self._server = server
+        self._portal = portal
+        self._record: ConnectionRecord | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._finished = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has connected."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        loop = asyncio.get_running_loop()
+        self._loop, self._time = loop, loop.time
+        self.peer: Address = self._transport.get_extra_info("peername")[:2]
+        local: Address = self._transport.get_extra_info("sockname")[:2]
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
+        self.core = TargetConnection(
+            self._server.entity, self._portal, rng=self._server.rng, now=loop.time(), local_address=local[0]
+        )
+        self.core.wake = self.flush
+        if self._server.recorder is not None:
+            self._record = self._server.recorder.connection(self.peer, local)
+            self._record.opened(loop.time())
+        if not self._server.admit(self):
+            self.core.end("too many connections")
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer: hand them to the core, send what it answers."""
+        core, now = self.core, self._time()
+        if self._record is not None:
+            self._record.from_client(data, now)
+        core.receive_data(data, now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the core has, log what happened, arm its next timer."""
+        core = self.core
+        if out := core.data_to_send():
+            if self._record is not None:
+                out = [bytes(piece) for piece in out]  # the capture and the wire must not differ
+                self._record.from_server(out, self._time())
+            self._transport.writelines(out)
+        if events := core.events():
+            for event in events:
+                self._log(event)
+        if core.closing:
+            self._finish()
+            return
+        deadline = core.next_deadline()
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+            self._arm(deadline)
+
+    def _arm(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.core.handle_timer(self._time())
+        self.flush()
+
+    def _log(self, event: object) -> None:
+        where = f"portal {self._portal}, peer {format_portal(*self.peer)}"
+        match event:
+            case ConnectionEnded(message) if message:
+                logger.warning("%s: connection closed: %s", where, message)
+            case PDURejected(reason, message):
+                logger.warning("%s: rejected with reason %#04x: %s", where, reason, message)
+            case LoginCompleted(name, session_type):
+                logger.info("%s: %s logged in (%s)", where, name, session_type)
+
+    def _finish(self) -> None:
+        """Half-close: the peer reads to the end and closes, or is cut off (RFC 7143 section 11.14)."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._record is not None:
+            self._record.closed(False, self._time())
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+            self._timer = self._loop.call_later(_LINGER_S, self._transport.abort)
+
+    def pause_writing(self) -> None:
+        """The peer does not read: do not let it ask for more."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The TCP connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._record is not None:
+            if error is not None:
+                self._record.reset(True, self._time())
+            else:
+                self._record.closed(True, self._time())
+        self._finished = True
+        self.core.connection_lost()
+        self._server.forget(self)
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self._transport.abort()
+
+
+class TargetServer:
+    """Serves the nodes of a :class:`NetworkEntity` on all their portals.
+
+    ::
+
+        async with TargetServer(entity) as server:
+            ...
+
+    A portal with port 0 gets a free one, which its ``port`` then says. ``recorder`` captures every
+    connection. ``rng`` must be ``secrets.SystemRandom()`` (the default) except in simulation.
+    """
+
+    def __init__(
+        self,
+        entity: NetworkEntity,
+        *,
+        network: Network | None = None,
+        recorder: Recorder | None = None,
+        rng: Randomness | None = None,
+        max_connections: int = 1024,
+    ) -> None:
+        self.entity = entity
+        self.recorder = recorder
+        self.rng: Randomness = secrets.SystemRandom() if rng is None else rng
+        self._network: Network = TCPNetwork() if network is None else network
+        self._listeners: list[Listener] = []
+        self._protocols: set[TargetProtocol] = set()
+        self._max_connections = max_connections
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self) -> None:
+        """Listen on every portal.
+
+        Raises:
+            OSError: a portal's address cannot be used.
+            ConfigError: there is no portal at all.
+        """
+        if not self.entity.portals:
+            raise ConfigError("a target needs at least one portal")
+        try:
+            for portal in self.entity.portals:
+                listener = await self._network.listen(portal.address, portal.port, self._factory(portal))
+                portal.port = listener.address[1]
+                self._listeners.append(listener)
+        except OSError:
+            await self.close()
+            raise
+
+    def _factory(self, portal: Portal) -> Callable[[], TargetProtocol]:
+        return lambda: TargetProtocol(self, portal)
+
+    def admit(self, protocol: TargetProtocol) -> bool:
+        """Remember a connection; False when there are too many."""
+        self._protocols.add(protocol)
+        self._empty.clear()
+        return len(self._protocols) <= self._max_connections
+
+    def forget(self, protocol: TargetProtocol) -> None:
+        """A connection is gone."""
+        self._protocols.discard(protocol)
+        if not self._protocols:
+            self._empty.set()
+
+    async def close(self) -> None:
+        """Stop listening, close every connection, wait until they are gone."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for protocol in list(self._protocols):
+            protocol.abort()
+        await self._empty.wait()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

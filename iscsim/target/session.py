@@ -1,0 +1,89 @@
+"""What belongs to a session rather than to one of its connections (design: MC/S needs no rewrite)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iscsim.pdu import PDU
+from iscsim.scsi.nexus import ITNexus
+from iscsim.session.keys import SessionType
+from iscsim.session.names import initiator_port_name, target_port_name
+from iscsim.session.numbering import CommandWindow
+from iscsim.session.parameters import Parameters
+
+if TYPE_CHECKING:
+    from iscsim.target.connection import TargetConnection
+    from iscsim.target.node import NetworkEntity, TargetNode
+    from iscsim.target.task import Task
+
+
+class TargetSession:
+    """A session a target has with one initiator port (RFC 7143 section 4.4.3.1).
+
+    ``held`` keeps commands that came before their turn, by CmdSN, each with the Data-Out PDUs behind
+    it; the command window bounds how many.
+    """
+
+    def __init__(
+        self,
+        entity: NetworkEntity,
+        node: TargetNode | None,
+        isid: bytes,
+        tsih: int,
+        parameters: Parameters,
+        first_cmd_sn: int,
+        nexus: ITNexus | None,
+    ) -> None:
+        self.entity = entity
+        self.node = node
+        self.isid = isid
+        self.tsih = tsih
+        self.parameters = parameters
+        self.initiator_name = parameters.initiator_name
+        self.portal_group_tag = nexus.target_port_group if nexus else 0
+        self.window = CommandWindow(first_cmd_sn, (node or entity).policy.command_window)
+        self.nexus = nexus
+        self.connections: dict[int, TargetConnection] = {}
+        self.tasks: dict[int, Task] = {}
+        self.held: dict[int, list[PDU]] = {}
+
+    @property
+    def identity(self) -> tuple[str, bytes, int]:
+        """Initiator name, ISID and target portal group tag: the I_T nexus."""
+        return self.initiator_name, self.isid, self.portal_group_tag
+
+    @property
+    def is_discovery(self) -> bool:
+        """Whether it only discovers (RFC 7143 section 4.3)."""
+        return self.parameters.session_type is SessionType.DISCOVERY
+
+    def end(self, message: str = "") -> None:
+        """End the session: tasks are gone, connections close, SCSI sees an I_T nexus loss.
+
+        RFC 7143 section 6.3.5 and Appendix E.2.
+        """
+        siblings = self.node.sessions if self.node else self.entity.discovery_sessions
+        if self not in siblings:
+            return
+        siblings.remove(self)
+        self.tasks.clear()
+        self.held.clear()
+        for connection in list(self.connections.values()):
+            connection.end(message)
+            if connection.wake is not None:
+                connection.wake()
+        if self.nexus is not None:
+            self.entity.device_server.nexus_lost(self.nexus)
+
+
+def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_tag: int) -> ITNexus:
+    """The I_T nexus of a session (RFC 7143 section 4.4.3.1); a portal group is a SCSI target port."""
+    return ITNexus(
+        initiator_name=initiator_name,
+        initiator_port=initiator_port_name(initiator_name, isid),
+        target_name=node.name,
+        target_port=target_port_name(node.name, portal_group_tag),
+        relative_target_port=portal_group_tag,
+        target_port_group=portal_group_tag,
+        lun_map=node.lun_map_of(initiator_name),
+    )
