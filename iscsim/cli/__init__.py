@@ -1,0 +1,5 @@
+"""The command line: ``iscsim COMMAND``."""
+
+from iscsim.cli.app import main
+
+__all__ = ["main"]

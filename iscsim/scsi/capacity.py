@@ -42,7 +42,7 @@ class Capacity:
         return self.blocks * self.block_size
 
     def encode_10(self) -> bytes:
-        """READ CAPACITY (10): FFFFFFFFh, when the last block does not fit, sends the host to the long form."""
+        """READ CAPACITY (10): a last block that does not fit is FFFFFFFFh, and the host asks again."""
         return CAPACITY_10.build(last_lba=min(self.blocks - 1, _MAXIMUM_32), block_size=self.block_size)
 
     def encode_16(self) -> bytes:

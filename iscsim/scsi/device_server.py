@@ -11,6 +11,7 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -19,6 +20,7 @@ from iscsim.scsi.unit_attention import UnitAttention
 __all__ = ["COMMANDS", "DeviceServer"]
 
 COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS}
+_FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
 _NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
@@ -55,7 +57,7 @@ class DeviceServer:
         except CheckCondition as condition:
             return _failed(condition.sense, mapped.logical_unit if mapped else None)
         except OSError as error:
-            return _failed(_store_sense(error, cdb), mapped.logical_unit if mapped else None)
+            return _failed(self._store_sense(error, cdb), mapped.logical_unit if mapped else None)
 
     def _execute_elsewhere(self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion:
         """A LUN in an unusual spelling, the well-known unit, or none at all."""
@@ -80,11 +82,19 @@ class DeviceServer:
             raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(1, 4))
         return found
 
+    def _store_sense(self, error: OSError, cdb: bytes) -> Sense:
+        """What a failure of the store is called: no space, a failed write, a failed read."""
+        if error.errno == errno.ENOSPC:
+            return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
+        command = self._table[cdb[0]]
+        writes = command is not None and (command.data_out_length or cdb[0] in _FLUSHES)
+        return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writes else ASC.UNRECOVERED_READ_ERROR)
+
     def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes) -> int:
         """Bytes of Data-Out this command wants: what iSCSI may allocate and ask for.
 
-        0 when it wants none, and when it is going to fail anyway. Never more than the unit's maximum transfer
-        length.
+        0 when it wants none, and when it is going to fail anyway: then `execute` it at once, before a unit
+        attention that stood in its way is told to somebody else. Never more than the maximum transfer length.
         """
         mapped = nexus.lun_map.lookup(lun)
         if mapped is None or not cdb:
@@ -154,12 +164,3 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command) -> None:
 def _failed(sense: Sense, unit: LogicalUnit | None) -> Completion:
     """The one place where CHECK CONDITION is answered."""
     return Completion(Status.CHECK_CONDITION, b"", sense.encode(unit is not None and unit.d_sense))
-
-
-def _store_sense(error: OSError, cdb: bytes) -> Sense:
-    """What a store's failure is called: a full disk behind a sparse one, a failed write, a failed read."""
-    if error.errno == errno.ENOSPC:
-        return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
-    command = COMMANDS.get(cdb[0])
-    writes = command is not None and command.data_out_length is not None
-    return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writes else ASC.UNRECOVERED_READ_ERROR)

@@ -96,7 +96,7 @@ def report_luns(nexus: ITNexus, mapped: MappedLUN | None, cdb: bytes, data_out: 
 
 
 def request_sense(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-    """SPC-4, REQUEST SENSE: a pending unit attention is told as data and cleared, else the state of the unit."""
+    """SPC-4, REQUEST SENSE: a pending unit attention as data, which clears it; else the unit's state."""
     unit = mapped.logical_unit
     attention = nexus.take(unit)
     if attention is not None:

@@ -112,8 +112,6 @@ class InitiatorLogin:
         self.exp_stat_sn = (response.stat_sn + 1) & 0xFFFFFFFF
         pairs = self._exchange.receive(bytes(response.data), response.continuation)
         if pairs is None:
-            if response.transit:
-                raise NegotiationError("T in an answer to the C bit", "11.13.6")
             return self._request()
         answers = self._answer(pairs)
         if response.transit:

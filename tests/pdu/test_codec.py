@@ -114,7 +114,7 @@ def test_a_value_too_large_for_its_field_is_refused(cls: type[PDU]) -> None:
 
 @pytest.mark.parametrize("cdb", [bytes(10), bytes(15), bytes(17)])
 def test_a_cdb_is_neither_padded_nor_cut_in_silence(cdb: bytes) -> None:
-    with pytest.raises(LocalProtocolError, match="cdb of .* bytes in SCSICommand, expected 16"):
+    with pytest.raises(LocalProtocolError, match=r"cdb of \d+ bytes in SCSICommand, expected 16"):
         SCSICommand(cdb=cdb).header()
 
 

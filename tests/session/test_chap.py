@@ -1,6 +1,7 @@
 """CHAP: the recorded exchanges of open-iscsi and LIO, both machines together, and every attack of A3."""
 
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,8 @@ def test_each_algorithm_authenticates_both_ways_with_challenges_as_long_as_its_d
     assert len(chap_response(algorithm, 1, b"s", b"c")) == length
     initiator = ChapConfig(outgoing=USER, incoming=(TARGET,), offered=(algorithm, ChapAlgorithm.MD5))
     end, target = run(initiator, MUTUAL)
-    assert end.complete and target.identity == "chapuser"
+    assert end.complete
+    assert target.identity == "chapuser"
     answer = dict(chap_target().receive([("CHAP_A", str(int(algorithm)))]))
     assert len(answer["CHAP_C"]) == 2 + 2 * length
 
@@ -176,7 +178,8 @@ def test_an_initiator_does_not_take_its_own_response_for_the_targets():
 
 def test_ends_seeded_alike_do_not_send_the_same_challenge():
     initiator, target = run(MUTUAL_INITIATOR, MUTUAL, seed=7)
-    assert initiator.complete and target.complete
+    assert initiator.complete
+    assert target.complete
 
 
 def test_mutual_chap_that_is_not_set_up_is_an_authentication_failure():
@@ -220,6 +223,14 @@ def test_nothing_follows_a_completed_exchange():
     target.receive(proof(identifier, challenge))
     with pytest.raises(NegotiationError):
         target.receive([("CHAP_A", "5")])
+
+
+def test_an_initiator_expects_nothing_after_a_completed_exchange():
+    initiator = ChapInitiator(INITIATOR, rng=random.Random(1))
+    initiator.receive([("CHAP_A", "5"), ("CHAP_I", "1"), ("CHAP_C", "0xab")])
+    assert initiator.complete
+    with pytest.raises(NegotiationError):
+        initiator.receive([("CHAP_N", "tgtuser"), ("CHAP_R", "0xab")])
 
 
 def test_an_initiator_refuses_an_algorithm_it_did_not_offer():
@@ -281,9 +292,7 @@ VALUE = st.text(max_size=40) | st.sampled_from(["5", "0xab", "0bq6ur", "chapuser
 @given(st.lists(st.lists(st.tuples(KEY, VALUE), max_size=5), max_size=4))
 def test_hostile_chap_keys_end_in_a_negotiation_error(requests):
     for machine in (chap_target(MUTUAL), ChapInitiator(MUTUAL_INITIATOR, rng=random.Random(1))):
-        try:
+        with suppress(NegotiationError):
             for pairs in requests:
                 machine.receive(pairs)
-        except NegotiationError:
-            pass
         assert not machine.complete

@@ -12,7 +12,8 @@ from iscsim.session.text import MAX_EXCHANGES, TextAssembler, TextExchange, spli
 def test_what_is_split_is_joined_again(data, max_length):
     assembler = TextAssembler()
     *firsts, last = split_text(data, max_length)
-    assert all(len(segment) == max_length for segment in firsts) and len(last) <= max_length
+    assert all(len(segment) == max_length for segment in firsts)
+    assert len(last) <= max_length
     assert all(assembler.add(segment, True) is None for segment in firsts)
     assert assembler.add(last, False) == data
     assert not assembler.partial
@@ -48,7 +49,8 @@ def test_a_long_text_is_sent_in_segments_that_all_but_the_last_continue():
     exchange = TextExchange(10)
     exchange.put([("A", "b" * 10), ("C", "d")])
     assert exchange.take() == (b"A=bbbbbbbb", True)
-    assert exchange.sending and exchange.receive(b"", False) is None
+    assert exchange.sending
+    assert exchange.receive(b"", False) is None
     assert exchange.take() == (b"bb\0C=d\0", False)
     assert exchange.take() == (b"", False)
 

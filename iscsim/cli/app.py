@@ -1,0 +1,56 @@
+"""The typer application: the list of commands, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from iscsim import __version__
+from iscsim.cli.errors import ExitCode, report
+from iscsim.cli.serve import serve
+
+app = typer.Typer(
+    name="iscsim",
+    help="A whole iSCSI world in user space: target, initiator, captures.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"iscsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """A whole iSCSI world in user space: target, initiator, captures."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; an error is one line on stderr."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except typer.Abort:
+        sys.exit(ExitCode.INTERRUPTED)
+    except typer.exceptions.TyperException as error:
+        print(f"iscsim: error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        sys.exit(ExitCode.USAGE)
+    except BaseException as error:
+        code = report(error)
+        if code is None:
+            raise
+        sys.exit(code)
+    sys.exit(status or ExitCode.OK)

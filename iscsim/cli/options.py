@@ -1,0 +1,177 @@
+"""What users write on the command line, made into objects: sizes, LUNs, portals, initiators."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iscsim.errors import ConfigError
+from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
+from iscsim.session.chap import ChapConfig, ChapCredential
+from iscsim.session.names import normalize_name
+from iscsim.target.node import DEFAULT_PORT
+
+_SIZE = re.compile(r"(\d+)([KMGTPE]?)(i?B)?", re.IGNORECASE)
+_UNITS = {unit: 1 << 10 * power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
+_TRUTH = {"": True, "yes": True, "true": True, "on": True, "1": True} | dict.fromkeys(
+    ["no", "false", "off", "0"], False
+)
+ANYBODY = "*"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``"64M"``; units are powers of 1024. Raises ConfigError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0:
+        raise ConfigError(f"not a size: {text!r} (expected a number with K, M, G, T, P or E, as in 64M)")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def parse_boolean(name: str, text: str) -> bool:
+    """``yes``, ``no`` and their likes; nothing at all means yes. Raises ConfigError."""
+    try:
+        return _TRUTH[text.lower()]
+    except KeyError:
+        raise ConfigError(f"{name}={text!r}: expected yes or no") from None
+
+
+def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple[str, int]:
+    """(host, port) of ``host:port``, ``[ipv6]:port`` or ``host``. Raises ConfigError."""
+    match = re.fullmatch(
+        r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+))(?::\s*(?P<port>\d+))?", text.strip()
+    )
+    if match is None or (match["port"] is None and default_port is None):
+        raise ConfigError(f"not a portal: {text!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
+    port = int(match["port"]) if match["port"] else (default_port or 0)
+    if port > 65535:
+        raise ConfigError(f"port {port} of portal {text!r} is not one of 0 to 65535")
+    return match["v6"] or match["host"], port
+
+
+@dataclass(slots=True, kw_only=True)
+class LUNSpec:
+    """One ``--lun N=SPEC``: where the blocks are, and what the unit says of itself."""
+
+    number: int
+    source: str
+    readonly: bool = False
+    removable: bool = False
+    thin: bool = False
+    block_size: int = 512
+    size: int | None = None
+    wwn: str | None = None
+    serial: str | None = None
+
+    def store(self) -> BlockStore:
+        """The blocks: memory for a size, a file for anything else. Raises ConfigError."""
+        if _SIZE.fullmatch(self.source) and not Path(self.source).exists():
+            size = parse_size(self.source)
+            if size % self.block_size:
+                raise ConfigError(
+                    f"LUN {self.number}: {self.source} is no multiple of {self.block_size} bytes"
+                )
+            return MemoryStore(size // self.block_size, self.block_size, read_only=self.readonly)
+        if not Path(self.source).exists() and self.size is None:
+            raise ConfigError(
+                f"LUN {self.number}: {self.source!r} is neither a size nor a file (,size=64M makes the file)"
+            )
+        return FileStore(self.source, self.block_size, read_only=self.readonly, size=self.size)
+
+    def logical_unit(self, target_name: str, vendor: str, product: str) -> LogicalUnit:
+        """The unit; without a serial number one made of target name and LUN, so that it stays the same."""
+        serial = self.serial or hashlib.sha256(f"{target_name},{self.number}".encode()).hexdigest()[:16]
+        return LogicalUnit(
+            self.store(),
+            serial=serial,
+            wwn=self.wwn,
+            vendor=vendor,
+            product=product,
+            read_only=self.readonly,
+            removable=self.removable,
+            thin=self.thin,
+        )
+
+
+def normalize_wwn(text: str) -> str:
+    """32 hexadecimal digits from any usual spelling: ``36006...``, ``naa.6006...``, ``0x6006...``."""
+    folded = text.strip().lower().removeprefix("naa.").removeprefix("0x").removeprefix("wwn-0x")
+    digits = folded[1:] if len(folded) == 33 and folded.startswith("3") else folded
+    if not re.fullmatch(r"6[0-9a-f]{31}", digits):
+        raise ConfigError(f"not an NAA-6 name: {text!r} (expected 32 hexadecimal digits that begin with 6)")
+    return digits
+
+
+_LUN_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "readonly": lambda text: parse_boolean("readonly", text),
+    "removable": lambda text: parse_boolean("removable", text),
+    "thin": lambda text: parse_boolean("thin", text),
+    "block_size": lambda text: _block_size(text),
+    "size": lambda text: parse_size(text),
+    "wwn": lambda text: normalize_wwn(text),
+    "serial": str,
+}
+
+
+def _block_size(text: str) -> int:
+    if text not in ("512", "4096"):
+        raise ConfigError(f"block_size={text}: expected 512 or 4096")
+    return int(text)
+
+
+def parse_lun(text: str) -> LUNSpec:
+    """``N=SPEC[,option[=value]]...`` as ``--lun`` takes it. Raises ConfigError."""
+    number, equals, spec = text.partition("=")
+    if not equals or not number.strip().isdecimal() or not spec:
+        raise ConfigError(f"not a LUN: {text!r} (expected NUMBER=SIZE or NUMBER=PATH, as in 1=64M)")
+    if int(number) > 16383:
+        raise ConfigError(f"LUN {number} is not one of 0 to 16383")
+    source, *options = spec.split(",")
+    values = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in _LUN_OPTIONS:
+            raise ConfigError(f"unknown option {name!r} of LUN {number} (known: {', '.join(_LUN_OPTIONS)})")
+        values[name] = _LUN_OPTIONS[name](value)
+    return LUNSpec(number=int(number), source=source, **values)
+
+
+@dataclass(slots=True)
+class InitiatorSpec:
+    """One ``--initiator``: who may log in, and with which CHAP user and password."""
+
+    name: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ambiguous: bool = False
+    """The colons could also have been part of the name."""
+
+    @property
+    def chap(self) -> ChapConfig | None:
+        """The CHAP this initiator has to do, or None."""
+        if not self.user:
+            return None
+        return ChapConfig(incoming=(ChapCredential(self.user, self.password.encode()),))
+
+    def __str__(self) -> str:
+        return f"{self.name}, CHAP user {self.user}" if self.user else f"{self.name}, no CHAP"
+
+
+def parse_initiator(text: str) -> InitiatorSpec:
+    """``IQN[:USER:PASSWORD]``; ``*`` as the name stands for every initiator.
+
+    Names have colons of their own: the last two parts are credentials if what is left still is a whole
+    name with a colon in it. ``IQN::`` says that there are none. Raises ConfigError.
+    """
+    head, *credentials = text.rsplit(":", 2)
+    if len(credentials) == 2 and (":" in head or head == ANYBODY):
+        user, password = credentials
+        if bool(user) != bool(password):
+            raise ConfigError(f"initiator {head}: a CHAP user needs a password, and the other way round")
+        name = head if head == ANYBODY else normalize_name(head)
+        return InitiatorSpec(name, user, password, ambiguous=bool(user) and head != ANYBODY)
+    return InitiatorSpec(text if text == ANYBODY else normalize_name(text))

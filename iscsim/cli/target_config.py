@@ -1,0 +1,131 @@
+"""A target as the user describes it, by options or by a TOML file, made into a network entity."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iscsim.cli.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun, parse_portal
+from iscsim.errors import ConfigError
+from iscsim.target.node import DEFAULT_PORT, NetworkEntity, Portal, TargetNode
+from iscsim.target.policy import PERSONALITIES, TargetPolicy
+
+DEFAULT_TARGET = "iqn.2026-11.org.iscsim:disk"
+DEFAULT_LUN = "1=64M"
+IDENTITIES = {"rfc": ("ISCSIM", "VIRTUAL-DISK"), "lio": ("LIO-ORG", "IBLOCK"), "tgt": ("IET", "VIRTUAL-DISK")}
+"""Vendor and product of INQUIRY, by personality."""
+
+
+@dataclass(slots=True)
+class TargetConfig:
+    """One target: all strings in the forms of the command line."""
+
+    name: str = DEFAULT_TARGET
+    alias: str = ""
+    portals: list[str] = field(default_factory=list)
+    luns: list[str] = field(default_factory=list)
+    initiators: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ServeConfig:
+    """Everything ``iscsim serve`` serves."""
+
+    personality: str = "rfc"
+    targets: list[TargetConfig] = field(default_factory=list)
+
+
+def read_config(path: Path) -> ServeConfig:
+    """Read a TOML file: ``personality`` and ``[[target]]`` tables with the fields of TargetConfig.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something unknown or of the wrong type.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check_keys(path, document, {"personality": str, "target": list})
+    tables = document.get("target", [])
+    return ServeConfig(
+        personality=document.get("personality", "rfc"),
+        targets=[_target_config(path, table) for table in tables],
+    )
+
+
+_TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, "portals": list, "luns": list, "initiators": list}
+
+
+def _target_config(path: Path, table: Any) -> TargetConfig:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: target must be written as [[target]]")
+    _check_keys(path, table, _TARGET_KEYS)
+    for key in ("portals", "luns", "initiators"):
+        if not all(isinstance(item, str) for item in table.get(key, [])):
+            raise ConfigError(f"{path}: {key} must be a list of strings")
+    return TargetConfig(**table)
+
+
+def _check_keys(path: Path, table: dict[str, Any], known: dict[str, type]) -> None:
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r} (known: {', '.join(known)})")
+        if not isinstance(value, known[key]):
+            raise ConfigError(f"{path}: {key} must be a {known[key].__name__}")
+
+
+@dataclass(slots=True)
+class ServedTarget:
+    """A node with what was asked for it, for the first screen."""
+
+    node: TargetNode
+    luns: list[LUNSpec]
+    initiators: list[InitiatorSpec]
+
+
+def personality(name: str) -> TargetPolicy:
+    """The policy of that name. Raises ConfigError."""
+    try:
+        return PERSONALITIES[name]
+    except KeyError:
+        raise ConfigError(f"unknown personality {name!r} (known: {', '.join(PERSONALITIES)})") from None
+
+
+def build(
+    config: ServeConfig, *, default_port: int = DEFAULT_PORT
+) -> tuple[NetworkEntity, list[ServedTarget]]:
+    """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
+
+    Raises:
+        ConfigError: anything in it is wrong; the message says what.
+    """
+    entity = NetworkEntity(personality(config.personality))
+    portals: dict[tuple[str, int], Portal] = {}
+    targets = config.targets or [TargetConfig()]
+    return entity, [_add(entity, target, portals, default_port) for target in targets]
+
+
+def _add(
+    entity: NetworkEntity, config: TargetConfig, portals: dict[tuple[str, int], Portal], default_port: int
+) -> ServedTarget:
+    node = entity.add_target(config.name, alias=config.alias)
+    for number, text in enumerate(config.portals or [f"127.0.0.1:{default_port}"]):
+        address = parse_portal(text)
+        # two portals with port 0 are two portals; the same fixed one may serve several targets
+        key = address if address[1] else (f"{node.name} {number}", 0)
+        node.add_portal(portals.setdefault(key, Portal(*address)))
+    vendor, product = IDENTITIES[entity.policy.name]
+    luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
+    for spec in luns:
+        node.add_lun(spec.number, spec.logical_unit(node.name, vendor, product), read_only=spec.readonly)
+    initiators = [parse_initiator(text) for text in config.initiators]
+    for initiator in initiators:
+        if initiator.name == ANYBODY:
+            node.chap = initiator.chap
+        else:
+            node.add_acl(initiator.name, chap=initiator.chap)
+    return ServedTarget(node, luns, initiators)
