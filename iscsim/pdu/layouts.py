@@ -21,7 +21,7 @@ from construct import (
     Struct,
 )
 
-# RFC 7143 section 11.2.1.2: only an initiator's opcodes have the I bit.
+# RFC 7143 section 11.2.1.1: only requests have the I bit.
 _REQUEST = "byte_0" / BitStruct(Padding(1), "immediate" / Flag, "opcode" / BitsInteger(6))
 _RESPONSE = "byte_0" / BitStruct(Padding(2), "opcode" / BitsInteger(6))
 _LENGTHS = ("total_ahs_length" / Int8ub, "data_segment_length" / Int24ub)
