@@ -20,7 +20,7 @@ demo: $(STAMP)   ## Attach, use and detach one volume over two portals
 	$(BIN)/iscsim demo --pcap demo.pcapng
 
 test: $(STAMP)   ## Run the tests that need nothing but this clone
-	$(BIN)/pytest -n auto -q --ignore=tests/interop
+	$(BIN)/pytest -n auto -q --ignore=tests/interop --ignore=tests/fuzz
 
 check: $(STAMP)  ## Lint, format, types, floors, citations
 	$(BIN)/ruff check .

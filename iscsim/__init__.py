@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from iscsim.initiator import connect as connect
     from iscsim.initiator import discover as discover
     from iscsim.initiator import group_paths as group_paths
+    from iscsim.lab import LiveTarget as LiveTarget
+    from iscsim.lab import serve as serve
     from iscsim.scsi.logical_unit import LogicalUnit as LogicalUnit
     from iscsim.scsi.sense import CommandFailed as CommandFailed
     from iscsim.scsi.store import FileStore as FileStore
@@ -36,6 +38,7 @@ _HOMES = {
     "iscsim.capture": ("Recorder",),
     "iscsim.errors": ("ConfigError", "ConnectionFailed", "ISCSIError", "LoginFailed", "SessionFailed"),
     "iscsim.initiator": ("MultipathDevice", "connect", "discover", "group_paths"),
+    "iscsim.lab": ("LiveTarget", "serve"),
     "iscsim.scsi.logical_unit": ("LogicalUnit",),
     "iscsim.scsi.sense": ("CommandFailed",),
     "iscsim.scsi.store": ("FileStore", "MemoryStore"),
@@ -45,7 +48,7 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_HOME_OF), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOME_OF), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from iscsim.cli.errors import EnvironmentFailure
-from iscsim.cli.options import InitiatorSpec
-from iscsim.cli.target_config import ServeConfig, ServedTarget, TargetConfig, build, read_config
 from iscsim.net.runner import run
-from iscsim.target.node import NetworkEntity, Portal, format_portal
+from iscsim.session.names import format_portal
+from iscsim.target.config import ServeConfig, ServedTarget, TargetConfig, build, read_config
+from iscsim.target.node import NetworkEntity, Portal
+from iscsim.target.options import InitiatorSpec
 from iscsim.target.server import TargetServer
 
 _GRACE_S = 5.0

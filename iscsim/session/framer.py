@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from iscsim.errors import DigestError, FormatError
 from iscsim.pdu import (
@@ -17,6 +17,8 @@ from iscsim.pdu import (
     digest,
 )
 from iscsim.pdu.wire import attach_ahs, unpack_lengths
+
+_MIN_ROOM = 4096
 
 
 class DamagedPDU(PDU):
@@ -57,16 +59,20 @@ class Framer:
         "data_digest",
         "header_digest",
         "max_data_segment_length",
+        "place",
     )
 
     def __init__(self) -> None:
         self.max_data_segment_length = DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH
         self.header_digest = False
         self.data_digest = False
+        self.place: Callable[[PDU, int], memoryview | None] | None = None
+        """Asked for a home for a long data segment, of just its length, before it is received."""
         self._head = bytearray()  # header, AHS and header digest that came in pieces
         self._head_length = BASIC_HEADER_LENGTH  # how much of it must be there
         self._pdu: PDU | None = None  # the PDU whose data segment is still coming
-        self._body = bytearray()  # room for that data segment, padding and digest
+        # room for that data segment, padding and digest
+        self._body: bytearray | memoryview = bytearray()
         self._filled = 0
 
     @property
@@ -86,6 +92,8 @@ class Framer:
         """
         offset, end = 0, len(chunk)
         types = PDU_TYPES
+        if self._pdu is not None and self._filled == len(self._body):
+            yield self._take_body()
         while offset < end:
             if self._pdu is not None:
                 offset = self._fill_body(chunk, offset)
@@ -166,8 +174,26 @@ class Framer:
         return pdu
 
     def _begin_body(self, pdu: PDU, data_length: int, body_length: int) -> None:
-        self._pdu, self._body, self._filled = pdu, bytearray(body_length), 0
+        home = None
+        if self.place is not None and data_length == body_length >= _MIN_ROOM:
+            home = self.place(pdu, data_length)
+        self._pdu, self._filled = pdu, 0
+        self._body = bytearray(body_length) if home is None else home
         pdu.data = memoryview(self._body)[:data_length]
+
+    def room(self) -> memoryview | None:
+        """Where the rest of the data segment under way may be received without a copy.
+
+        None between PDUs, and when so little is missing that it is better received with what follows.
+        """
+        if self._pdu is None or len(self._body) - self._filled < _MIN_ROOM:
+            return None
+        return memoryview(self._body)[self._filled :]
+
+    def fill_room(self, length: int) -> bool:
+        """``length`` bytes were received into :meth:`room`; when True, ``receive(b"")`` gives the PDU."""
+        self._filled += length
+        return self._filled == len(self._body)
 
     def _fill_body(self, chunk: Buffer, offset: int) -> int:
         take = min(len(self._body) - self._filled, len(chunk) - offset)

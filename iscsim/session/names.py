@@ -7,6 +7,8 @@ import re
 from iscsim.errors import ConfigError
 
 MAX_NAME_LENGTH = 223
+DEFAULT_PORT = 3260
+"""iSCSI's well-known port (RFC 7143 section 13.8)."""
 _FORMS = re.compile(
     r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)*(:[^\s,\"'<>]+)?"
     r"|eui\.[0-9a-f]{16}"
@@ -22,9 +24,13 @@ def normalize_name(name: str) -> str:
     """
     folded = name.strip().lower()
     if len(folded.encode()) > MAX_NAME_LENGTH:
-        raise ConfigError(f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]}...")
+        raise ConfigError(
+            f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]}..."
+        )
     if not _FORMS.fullmatch(folded):
-        raise ConfigError(f"not an iSCSI name: {name!r} (expected iqn.YYYY-MM.reversed.domain[:anything], eui. or naa.)")
+        raise ConfigError(
+            f"not an iSCSI name: {name!r} (expected iqn.YYYY-MM.reversed.domain[:anything], eui. or naa.)"
+        )
     return folded
 
 
@@ -36,3 +42,21 @@ def initiator_port_name(initiator_name: str, isid: bytes) -> str:
 def target_port_name(target_name: str, portal_group_tag: int) -> str:
     """The SCSI target port of a portal group: name, ",t,", tag (RFC 7143 section 4.4.1)."""
     return f"{target_name},t,0x{portal_group_tag:04x}"
+
+
+def format_portal(address: str, port: int) -> str:
+    """``address:port``, IPv6 in brackets (RFC 7143 section 13.8)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple[str, int]:
+    """(host, port) of ``host:port``, ``[ipv6]:port`` or ``host``. Raises ConfigError."""
+    match = re.fullmatch(
+        r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+))(?::\s*(?P<port>\d+))?", text.strip()
+    )
+    if match is None or (match["port"] is None and default_port is None):
+        raise ConfigError(f"not a portal: {text!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
+    port = int(match["port"]) if match["port"] else (default_port or 0)
+    if port > 65535:
+        raise ConfigError(f"port {port} of portal {text!r} is not one of 0 to 65535")
+    return match["v6"] or match["host"], port

@@ -11,19 +11,13 @@ from iscsim.scsi.device_server import DeviceServer
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
 from iscsim.session.chap import ChapConfig
-from iscsim.session.names import normalize_name
+from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
 from iscsim.target.policy import RFC, TargetPolicy
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
 
-DEFAULT_PORT = 3260
 _WILDCARDS = ("0.0.0.0", "::", "")
-
-
-def format_portal(address: str, port: int) -> str:
-    """``address:port``, IPv6 in brackets (RFC 7143 section 13.8)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 @dataclass(slots=True, eq=False)

@@ -14,8 +14,9 @@ from iscsim.net.network import Address, ConnectionRecord, Listener, Network, Rec
 from iscsim.net.tcp import TCPNetwork
 from iscsim.session.chap import Randomness
 from iscsim.session.events import ConnectionEnded, LoginCompleted, PDURejected
+from iscsim.session.names import format_portal
 from iscsim.target.connection import TargetConnection
-from iscsim.target.node import NetworkEntity, Portal, format_portal
+from iscsim.target.node import NetworkEntity, Portal
 
 logger = logging.getLogger("iscsim.target")
 

@@ -1,7 +1,8 @@
 """Long random input for the framer and the decoder: the peer is blamed, or it was a PDU; nothing else.
 
-Not part of ``make test``; ``make fuzz`` runs it. ISCSIM_FUZZ_SEED repeats a run (the number of rounds depends
-on the machine, each round only on the seed and its number), ISCSIM_FUZZ_SECONDS says how long all of it takes.
+Not part of ``make test``; ``make fuzz`` runs it. ISCSIM_FUZZ_SECONDS says how long all of it takes,
+ISCSIM_FUZZ_SEED repeats a run: how many rounds there are depends on the machine, but each of them only on the
+seed and its number.
 """
 
 import os
@@ -135,8 +136,8 @@ def feed(reader: Framer, chunks: Iterator[bytes]) -> list[PDU]:
         for chunk in chunks:
             received += reader.receive(chunk)
             assert reader.pending_length <= MOST_KEPT
-    except RemoteProtocolError as error:
-        assert len(str(error)) < 500
+    except RemoteProtocolError:
+        return received
     return received
 
 

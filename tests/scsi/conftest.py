@@ -111,7 +111,7 @@ class Rig:
         return str(self.sense(cdb, data_out, **at))[-9:-1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_rig() -> type[Rig]:
     return Rig
 

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,5 @@ def test_parse_10_refuses_nonsense(data):
 
 @given(st.binary(max_size=40))
 def test_parse_16_survives_anything(data):
-    try:
+    with suppress(ValueError):
         assert Capacity.parse_16(data).size > 0
-    except ValueError as error:
-        assert "READ CAPACITY (16)" in str(error) or "block size" in str(error)

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,11 +76,10 @@ def test_field_pointer_round_trip(pointer):
     | st.builds(lambda code, rest: bytes((code,)) + rest, st.integers(0x70, 0x73), st.binary(max_size=40))
 )
 def test_parse_survives_anything(data):
-    try:
-        assert str(Sense.parse(data))
-        Sense.parse(data).field_pointer  # noqa: B018
-    except ValueError as error:
-        assert "sense data" in str(error)
+    with suppress(ValueError):
+        sense = Sense.parse(data)
+        assert str(sense)
+        assert sense.field_pointer is None or sense.key == SenseKey.ILLEGAL_REQUEST
 
 
 @pytest.mark.parametrize("data", ["", "70", "7000", "0006", "7f06290000"])

@@ -1,4 +1,4 @@
-"""What users write on the command line, made into objects: sizes, LUNs, portals, initiators."""
+"""What users write to describe a target, made into objects: sizes, LUNs, initiators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.session.names import normalize_name
-from iscsim.target.node import DEFAULT_PORT
 
 _SIZE = re.compile(r"(\d+)([KMGTPE]?)(i?B)?", re.IGNORECASE)
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
@@ -38,19 +37,6 @@ def parse_boolean(name: str, text: str) -> bool:
         return _TRUTH[text.lower()]
     except KeyError:
         raise ConfigError(f"{name}={text!r}: expected yes or no") from None
-
-
-def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple[str, int]:
-    """(host, port) of ``host:port``, ``[ipv6]:port`` or ``host``. Raises ConfigError."""
-    match = re.fullmatch(
-        r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+))(?::\s*(?P<port>\d+))?", text.strip()
-    )
-    if match is None or (match["port"] is None and default_port is None):
-        raise ConfigError(f"not a portal: {text!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
-    port = int(match["port"]) if match["port"] else (default_port or 0)
-    if port > 65535:
-        raise ConfigError(f"port {port} of portal {text!r} is not one of 0 to 65535")
-    return match["v6"] or match["host"], port
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iscsim.cli.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun, parse_portal
 from iscsim.errors import ConfigError
-from iscsim.target.node import DEFAULT_PORT, NetworkEntity, Portal, TargetNode
+from iscsim.session.names import DEFAULT_PORT, parse_portal
+from iscsim.target.node import NetworkEntity, Portal, TargetNode
+from iscsim.target.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun
 from iscsim.target.policy import PERSONALITIES, TargetPolicy
 
 DEFAULT_TARGET = "iqn.2026-11.org.iscsim:disk"

@@ -1,0 +1,219 @@
+"""Commands that log in, do one thing, and log out: discover, luns, inquiry, read, write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+
+import typer
+
+from iscsim.cli.arguments import (
+    DigestOption,
+    InitiatorNameOption,
+    JSONOption,
+    LUNArgument,
+    PasswordOption,
+    PortalArgument,
+    TargetArgument,
+    UserOption,
+    chap_of,
+)
+from iscsim.cli.output import hexdump, print_json, print_rows
+from iscsim.cli.runtime import default_initiator_name
+from iscsim.cli.units import UNIT_COLUMNS, unit_row
+from iscsim.errors import ConfigError
+from iscsim.net.runner import run
+
+if TYPE_CHECKING:
+    from iscsim.initiator.client import Session
+
+Result = TypeVar("Result")
+_PIECE_BLOCKS = 2048
+"""Blocks a read or write moves with one command."""
+
+
+def discover(
+    portal: PortalArgument,
+    initiator_name: InitiatorNameOption = "",
+    user: UserOption = "",
+    password: PasswordOption = "",
+    json: JSONOption = False,
+) -> None:
+    """List the targets a portal offers us (SendTargets)."""
+    from iscsim.initiator import discover as discover_targets
+
+    found = run(
+        discover_targets(
+            portal,
+            initiator_name=initiator_name or default_initiator_name(),
+            chap=chap_of(user, password),
+        )
+    )
+    rows = [
+        {"portal": str(each), "portal_group_tag": each.tag, "target": target.name}
+        for target in found
+        for each in target.portals
+    ]
+    if json or not rows:
+        print_rows(rows, (), as_json=json, empty=f"{portal} offers no target to {initiator_name or 'us'}")
+        return
+    for row in rows:  # as iscsiadm prints them
+        print(f"{row['portal']},{row['portal_group_tag']} {row['target']}")
+
+
+class _Login:
+    """Where to log in, as the options say, for one piece of work."""
+
+    def __init__(
+        self, portal: str, target: str, initiator_name: str, user: str, password: str, digests: bool
+    ) -> None:
+        self._portal, self._target = portal, target
+        self._options: dict[str, Any] = {
+            "initiator_name": initiator_name or default_initiator_name(),
+            "chap": chap_of(user, password),
+        }
+        if digests:
+            self._options |= {"header_digest": True, "data_digest": True}
+
+    def do(self, work: Callable[[Session], Awaitable[Result]]) -> Result:
+        """Log in, do ``work`` with the session, log out."""
+
+        async def main() -> Result:
+            from iscsim.initiator import connect
+
+            async with connect(self._portal, self._target, **self._options) as session:
+                return await work(session)
+
+        return run(main())
+
+
+def luns(
+    portal: Annotated[Optional[str], typer.Argument(metavar="[HOST:PORT", help="Portal.")] = None,
+    target: Annotated[Optional[str], typer.Argument(metavar="TARGET]", help="Name of the target.")] = None,
+    initiator_name: InitiatorNameOption = "",
+    user: UserOption = "",
+    password: PasswordOption = "",
+    digests: DigestOption = False,
+    json: JSONOption = False,
+) -> None:
+    """List the LUNs of a target with their sizes and WWNs; without arguments, those of all sessions."""
+    if portal is None:
+        from iscsim.cli.keeper import ask_if_running
+
+        rows = ask_if_running("luns", [])
+        print_rows(rows, ("sid", *UNIT_COLUMNS), as_json=json, empty="no sessions")
+        return
+    if target is None:
+        raise ConfigError("which target? (iscsim discover lists them)")
+    login = _Login(portal, target, initiator_name, user, password, digests)
+    rows = [unit_row(unit) for unit in login.do(lambda session: session.scan())]
+    print_rows(rows, UNIT_COLUMNS, as_json=json, empty=f"{target} shows us no LUN")
+
+
+def inquiry(
+    portal: PortalArgument,
+    target: TargetArgument,
+    lun: LUNArgument,
+    page: Annotated[
+        Optional[str],
+        typer.Option(metavar="0x83", help="A vital product data page instead of the standard data."),
+    ] = None,
+    initiator_name: InitiatorNameOption = "",
+    user: UserOption = "",
+    password: PasswordOption = "",
+    digests: DigestOption = False,
+    json: JSONOption = False,
+) -> None:
+    """Show what a LUN says of itself (INQUIRY)."""
+    number = None if page is None else _page_number(page)
+    login = _Login(portal, target, initiator_name, user, password, digests)
+    answer = login.do(lambda session: session.inquiry(lun, number))
+    from iscsim.cli.inquiry import describe_inquiry
+
+    description = describe_inquiry(answer, number)
+    if json:
+        print_json(description)
+        return
+    for key, value in description.items():
+        for line in value if isinstance(value, list) else [value]:
+            print(f"{key.replace('_', ' ') + ':':<24} {line}")
+
+
+def _page_number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 255:
+        raise ConfigError(f"not a page: {text!r} (expected 0x00 to 0xff)")
+    return number
+
+
+def read(
+    portal: PortalArgument,
+    target: TargetArgument,
+    lun: LUNArgument,
+    lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
+    blocks: Annotated[int, typer.Option(min=1, help="How many blocks.")] = 1,
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="File to write to.")] = None,
+    initiator_name: InitiatorNameOption = "",
+    user: UserOption = "",
+    password: PasswordOption = "",
+    digests: DigestOption = False,
+) -> None:
+    """Read blocks to a file or to stdout; a terminal gets a hex dump."""
+    login = _Login(portal, target, initiator_name, user, password, digests)
+    if output is not None:
+        with output.open("wb") as file:
+            login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: file.write(data)))
+    elif sys.stdout.isatty():
+        login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: print(hexdump(data, at))))
+    else:
+        put = sys.stdout.buffer.write
+        login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: put(data)))
+
+
+async def _read(
+    session: Session, lun: int, lba: int, blocks: int, put: Callable[[int, bytes], object]
+) -> None:
+    for start in range(0, blocks, _PIECE_BLOCKS):
+        count = min(_PIECE_BLOCKS, blocks - start)
+        data = bytes(await session.read(lun, lba + start, count))
+        put((lba + start) * (len(data) // count), data)
+
+
+def write(
+    portal: PortalArgument,
+    target: TargetArgument,
+    lun: LUNArgument,
+    lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
+    source: Annotated[
+        Optional[Path],
+        typer.Option("--input", "-i", metavar="FILE", help="File to read from; stdin without."),
+    ] = None,
+    initiator_name: InitiatorNameOption = "",
+    user: UserOption = "",
+    password: PasswordOption = "",
+    digests: DigestOption = False,
+) -> None:
+    """Write whole blocks from a file or from stdin, and have them flushed to the medium."""
+    data = source.read_bytes() if source is not None else sys.stdin.buffer.read()
+    if not data:
+        raise ConfigError("nothing to write")
+    login = _Login(portal, target, initiator_name, user, password, digests)
+    blocks = login.do(lambda session: _write(session, lun, lba, data))
+    print(f"wrote {blocks} blocks ({len(data)} bytes) at block {lba} of LUN {lun}", file=sys.stderr)
+
+
+async def _write(session: Session, lun: int, lba: int, data: bytes) -> int:
+    capacity = await session.read_capacity(lun)
+    block_size = capacity.block_size
+    if len(data) % block_size:
+        raise ConfigError(f"{len(data)} bytes are no whole number of blocks of {block_size} bytes")
+    view, step = memoryview(data), _PIECE_BLOCKS * block_size
+    for start in range(0, len(data), step):
+        await session.write(lun, lba + start // block_size, view[start : start + step])
+    await session.synchronize_cache(lun)
+    return len(data) // block_size

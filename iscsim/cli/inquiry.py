@@ -1,0 +1,80 @@
+"""INQUIRY data in words: a table from page to what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import IntEnum
+from typing import Any
+
+from iscsim.scsi.designator import Association, CodeSet, Designator, DesignatorType, udev_identifier
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
+from iscsim.scsi.vpd import (
+    BlockDeviceCharacteristics,
+    BlockLimits,
+    LogicalBlockProvisioning,
+    VPDPage,
+    parse_device_identification,
+    parse_supported_pages,
+    parse_unit_serial_number,
+)
+
+
+def _name(kind: type[IntEnum], number: int) -> str:
+    try:
+        return kind(number).name.lower().replace("_", " ")
+    except ValueError:
+        return f"{number:#x}"
+
+
+def _standard(data: bytes) -> dict[str, Any]:
+    answer = asdict(StandardInquiry.parse(data))
+    return answer | {
+        "device_type": _name(DeviceType, answer["device_type"]),
+        "qualifier": _name(Qualifier, answer["qualifier"]),
+        "version_descriptors": [_name(VersionDescriptor, code) for code in answer["version_descriptors"]],
+    }
+
+
+def _supported_pages(data: bytes) -> dict[str, Any]:
+    return {"pages": [f"{page:#04x} {_name(VPDPage, page)}" for page in parse_supported_pages(data)]}
+
+
+def _serial_number(data: bytes) -> dict[str, Any]:
+    return {"serial": parse_unit_serial_number(data)}
+
+
+def _designator(designator: Designator) -> str:
+    port = (DesignatorType.RELATIVE_TARGET_PORT, DesignatorType.TARGET_PORT_GROUP)
+    number = designator.type in port and designator.code_set == CodeSet.BINARY
+    text = str(int.from_bytes(designator.value, "big")) if number else designator.text
+    return f"{_name(DesignatorType, designator.type)} of {_name(Association, designator.association)}: {text}"
+
+
+def _identification(data: bytes) -> dict[str, Any]:
+    designators = parse_device_identification(data)
+    return {
+        "scsi_id": udev_identifier(designators),
+        "designators": [_designator(designator) for designator in designators],
+    }
+
+
+_PAGES: dict[int | None, Callable[[bytes], dict[str, Any]]] = {
+    None: _standard,
+    VPDPage.SUPPORTED_PAGES: _supported_pages,
+    VPDPage.UNIT_SERIAL_NUMBER: _serial_number,
+    VPDPage.DEVICE_IDENTIFICATION: _identification,
+    VPDPage.BLOCK_LIMITS: lambda data: asdict(BlockLimits.parse(data)),
+    VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda data: asdict(BlockDeviceCharacteristics.parse(data)),
+    VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda data: asdict(LogicalBlockProvisioning.parse(data)),
+}
+
+
+def describe_inquiry(data: bytes, page: int | None) -> dict[str, Any]:
+    """What INQUIRY data says, ready for JSON; a page we cannot read is shown in hexadecimal.
+
+    Raises:
+        ValueError: the target answered something else than was asked for.
+    """
+    describe = _PAGES.get(page)
+    return describe(bytes(data)) if describe else {"page": f"{page:#04x}", "hex": bytes(data).hex(" ")}

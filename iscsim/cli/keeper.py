@@ -1,0 +1,245 @@
+"""The process that keeps sessions between commands: ``login`` and ``attach`` start it, it ends with the last one.
+
+It answers JSON-RPC on a socket in :func:`iscsim.cli.runtime.runtime_directory`. Run as
+``python -m iscsim.cli.keeper``; :func:`ask` does so when none is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iscsim.cli.errors import EnvironmentFailure
+from iscsim.cli.runtime import keeper_socket
+from iscsim.cli.units import unit_row
+from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError
+from iscsim.net.rpc import RPCServer, call
+from iscsim.openstack.attach import AttachedVolume, attach
+from iscsim.openstack.connection_info import parse_connection_info
+from iscsim.session.chap import ChapConfig, ChapCredential
+
+if TYPE_CHECKING:
+    from iscsim.initiator.client import Session
+
+_START_TIMEOUT_S = 10.0
+_IDLE_S = 2.0
+"""How long a keeper without sessions waits for the next command."""
+
+
+@dataclass(slots=True)
+class KeptSession:
+    """A session that outlives the command that made it."""
+
+    sid: int
+    portal: str
+    target: str
+    session: Session
+    stack: AsyncExitStack = field(repr=False)
+
+    def row(self) -> dict[str, Any]:
+        """For ``iscsim sessions``."""
+        state = "failed" if self.session.failed else "logged in"
+        return {"sid": self.sid, "portal": self.portal, "target": self.target, "state": state}
+
+
+class Keeper:
+    """Sessions and attached volumes of one user."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, KeptSession] = {}
+        self._volumes: dict[str, AttachedVolume] = {}
+        self._last_sid = 0
+        self._calls = 0
+        self.changed = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is kept and nothing is being done."""
+        return not (self._sessions or self._volumes or self._calls)
+
+    async def login(
+        self, portal: str, target: str, initiator_name: str, user: str = "", password: str = ""
+    ) -> dict[str, Any]:
+        """Log in and keep the session."""
+        from iscsim.initiator import connect
+
+        chap = ChapConfig(outgoing=ChapCredential(user, password.encode())) if user else None
+        stack = AsyncExitStack()
+        self._calls += 1
+        try:
+            session = await stack.enter_async_context(
+                connect(portal, target, initiator_name=initiator_name, chap=chap)
+            )
+            await session.scan()
+        except BaseException:
+            await stack.aclose()
+            raise
+        finally:
+            self._calls -= 1
+            self.changed.set()
+        self._last_sid += 1
+        kept = self._sessions[self._last_sid] = KeptSession(self._last_sid, portal, target, session, stack)
+        return kept.row()
+
+    async def logout(self, sid: int | None = None) -> list[dict[str, Any]]:
+        """Log out of one session, or of all that were logged in by hand."""
+        if sid is not None and sid not in self._sessions:
+            raise ConfigError(f"no session {sid}")
+        ended = []
+        for number in [sid] if sid is not None else list(self._sessions):
+            kept = self._sessions.pop(number)
+            ended.append(kept.row() | {"state": "logged out"})
+            await kept.stack.aclose()
+        self.changed.set()
+        return ended
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Every session there is, those of attached volumes among them."""
+        rows = [kept.row() | {"volume": None} for kept in self._sessions.values()]
+        for volume in self._volumes.values():
+            for path in volume.paths:
+                state = "failed" if path.session.failed else "logged in"
+                row = {"sid": None, "portal": path.spec.portal, "target": path.spec.target_name}
+                rows.append(row | {"state": state, "volume": volume.wwn})
+        return rows
+
+    async def luns(self) -> list[dict[str, Any]]:
+        """The LUNs of every session, as of its last scan."""
+        return [
+            {"sid": kept.sid, **unit_row(unit)}
+            for kept in self._sessions.values()
+            for unit in kept.session.units
+        ]
+
+    async def rescan(self) -> list[dict[str, Any]]:
+        """Scan every session again: what was added, what was removed."""
+        rows = []
+        for kept in self._sessions.values():
+            added, removed = await kept.session.rescan()
+            for change, units in (("added", added), ("removed", removed)):
+                rows += [{"sid": kept.sid, "change": change, **unit_row(unit)} for unit in units]
+        return rows
+
+    async def attach(self, connection_info: dict[str, Any], initiator_name: str) -> dict[str, Any]:
+        """Attach a volume; one that is attached already is answered as it is."""
+        info = parse_connection_info(connection_info)
+        for volume in self._volumes.values():
+            if volume.info.paths == info.paths:
+                return volume.describe()
+        self._calls += 1
+        try:
+            volume = await attach(info, initiator_name=initiator_name)
+        finally:
+            self._calls -= 1
+            self.changed.set()
+        self._volumes[f"{volume.wwn} {info.paths}"] = volume
+        return volume.describe()
+
+    async def detach(self, connection_info: dict[str, Any]) -> dict[str, Any]:
+        """Detach a volume that was attached with the same paths."""
+        info = parse_connection_info(connection_info)
+        for key, volume in list(self._volumes.items()):
+            if set(volume.info.paths) & set(info.paths):
+                del self._volumes[key]
+                described = volume.describe()
+                await volume.detach()
+                self.changed.set()
+                return described
+        raise ConnectionFailed("that volume is not attached")
+
+    async def close(self) -> None:
+        """Detach and log out of everything."""
+        for volume in self._volumes.values():
+            await volume.detach()
+        self._volumes.clear()
+        await self.logout()
+
+
+_METHODS = ("login", "logout", "sessions", "luns", "rescan", "attach", "detach")
+
+
+async def keep(socket: Path) -> None:
+    """Keep sessions until the last one is gone. Raises OSError when another keeper has the socket."""
+    keeper = Keeper()
+    server = RPCServer(socket, {name: getattr(keeper, name) for name in _METHODS})
+    await server.start()
+    try:
+        while True:
+            keeper.changed.clear()
+            try:
+                await asyncio.wait_for(keeper.changed.wait(), _IDLE_S)
+            except TimeoutError:
+                if keeper.is_idle:
+                    return
+    finally:
+        await server.close()
+        await keeper.close()
+
+
+def ask(method: str, **params: Any) -> Any:
+    """Ask the keeper, starting one if there is none.
+
+    Raises:
+        RPCError: what was asked for failed; the message says why.
+        EnvironmentFailure: no keeper can be started.
+    """
+    socket = keeper_socket()
+    try:
+        return call(socket, method, **params)
+    except (FileNotFoundError, ConnectionRefusedError):
+        _start(socket)
+    return call(socket, method, **params)
+
+
+def ask_if_running(method: str, otherwise: Any, **params: Any) -> Any:
+    """Ask the keeper; without one the answer is ``otherwise``."""
+    try:
+        return call(keeper_socket(), method, **params)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return otherwise
+
+
+def _start(socket: Path) -> None:
+    """Start a keeper and wait until it answers; two commands at once start one."""
+    log = socket.with_suffix(".log")
+    with open(socket.with_suffix(".lock"), "w") as lock, open(log, "a") as errors:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-m", "iscsim.cli.keeper", str(socket)]
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=errors, start_new_session=True)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                call(socket, "sessions")
+            except OSError:
+                if process.poll() not in (None, 3):  # 3: another keeper was there first
+                    break
+                time.sleep(0.02)
+            else:
+                return
+    raise EnvironmentFailure(f"the process that keeps sessions does not start; see {log}")
+
+
+def main() -> int:
+    """``python -m iscsim.cli.keeper SOCKET``."""
+    from iscsim.net.runner import run
+
+    try:
+        run(keep(Path(sys.argv[1])))
+    except FileExistsError:
+        return 3
+    except (OSError, ISCSIError) as error:
+        print(f"iscsim keeper: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

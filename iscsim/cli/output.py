@@ -1,0 +1,65 @@
+"""What commands print: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2))
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str
+) -> None:
+    """``rows`` as a table of ``columns``, or all of each as JSON; ``empty`` says on stderr that there are none."""
+    if as_json:
+        print_json(list(rows))
+    elif not rows:
+        print(f"iscsim: {empty}", file=sys.stderr)
+    else:
+        _print_table(rows, columns)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    from rich import box  # it takes a tenth of a second to import
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=True, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 200  # in a pipe nothing is to be cut
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def human_size(size: int) -> str:
+    """Bytes with a binary unit: ``64 MiB``."""
+    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.4g} {units[0]}"
+
+
+def hexdump(data: bytes, offset: int = 0) -> str:
+    """Sixteen bytes a line, with their offset and their printable characters."""
+    lines = []
+    for start in range(0, len(data), 16):
+        piece = data[start : start + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        lines.append(f"{offset + start:08x}  {piece.hex(' '):<47}  {text}")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""The roof: a target wired to a network in one line, for tests and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from iscsim.target.config import DEFAULT_TARGET, ServeConfig, TargetConfig, build
+from iscsim.target.server import TargetServer
+
+if TYPE_CHECKING:
+    from iscsim.net.network import Network, Recorder
+    from iscsim.scsi.nexus import LUNMap
+    from iscsim.session.chap import Randomness
+    from iscsim.target.node import TargetNode
+    from iscsim.target.session import TargetSession
+
+_ONE_LUN = MappingProxyType({1: "64M"})
+
+
+class LiveTarget:
+    """A target that is being served: what a test wants to know of it, and to change."""
+
+    def __init__(self, node: TargetNode, server: TargetServer, recorder: Recorder | None) -> None:
+        self.node = node
+        self.server = server
+        self.recorder = recorder
+
+    @property
+    def name(self) -> str:
+        """Its iSCSI name."""
+        return self.node.name
+
+    @property
+    def portals(self) -> list[str]:
+        """``host:port`` of every portal, in the order of their portal group tags."""
+        groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
+        return [str(portal) for group in groups for portal in group.portals]
+
+    @property
+    def portal(self) -> str:
+        """The first portal."""
+        return self.portals[0]
+
+    @property
+    def lun_map(self) -> LUNMap:
+        """The LUNs of initiators without a map of their own; add and remove at any time."""
+        return self.node.lun_map
+
+    @property
+    def sessions(self) -> list[TargetSession]:
+        """The sessions initiators have with it now."""
+        return list(self.node.sessions)
+
+
+@asynccontextmanager
+async def serve(
+    *,
+    target: str = DEFAULT_TARGET,
+    luns: Mapping[int, str] = _ONE_LUN,
+    portals: int | Sequence[str] = 1,
+    initiators: Sequence[str] = (),
+    personality: str = "rfc",
+    pcap: str | Path | None = None,
+    network: Network | None = None,
+    rng: Randomness | None = None,
+) -> AsyncIterator[LiveTarget]:
+    """Serve a target while the block runs.
+
+    ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
+    ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
+    127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file.
+
+    Raises:
+        ConfigError: something described is wrong.
+        OSError: a portal cannot be listened on.
+    """
+    addresses = ["127.0.0.1:0"] * portals if isinstance(portals, int) else list(portals)
+    described = TargetConfig(
+        name=target,
+        portals=addresses,
+        luns=[f"{number}={spec}" for number, spec in luns.items()],
+        initiators=list(initiators),
+    )
+    entity, (served,) = build(ServeConfig(personality=personality, targets=[described]))
+    with ExitStack() as stack:
+        recorder = None
+        if pcap is not None:
+            from iscsim.capture import Recorder, epoch_offset_s
+
+            now = asyncio.get_running_loop().time()
+            recorder = stack.enter_context(Recorder(pcap, epoch_offset_s=epoch_offset_s(now)))
+        async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
+            yield LiveTarget(served.node, server, recorder)

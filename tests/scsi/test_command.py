@@ -1,0 +1,40 @@
+from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.device_server import COMMANDS
+from iscsim.scsi.opcode import cdb_length, cdb_name
+from iscsim.scsi.sense import FieldPointer
+
+
+def rows():
+    for opcode, command in COMMANDS.items():
+        if command.handler:
+            yield bytes((opcode, 0)), command
+        yield from ((bytes((opcode, action)), row) for action, row in command.service_actions.items())
+
+
+def test_every_command_of_the_table_has_a_name_and_a_length():
+    for cdb, _ in rows():
+        assert "operation code" not in cdb_name(cdb)
+        assert cdb_length(cdb[0])
+
+
+def test_every_row_has_either_a_handler_or_service_actions():
+    assert all(bool(command.handler) != bool(command.service_actions) for command in COMMANDS.values())
+
+
+def test_inquiry_report_luns_and_request_sense_run_with_a_unit_attention_pending():
+    exempt = {cdb_name(cdb) for cdb, row in rows() if row.flags & CommandFlag.WITH_UNIT_ATTENTION}
+    assert exempt == {"INQUIRY", "REPORT LUNS", "REQUEST SENSE"}
+
+
+def test_what_touches_the_medium_needs_it():
+    without = {cdb_name(cdb) for cdb, row in rows() if not row.flags & CommandFlag.NEEDS_MEDIUM}
+    assert without >= {"INQUIRY", "REPORT LUNS", "REQUEST SENSE", "START STOP UNIT", "MODE SENSE (6)"}
+    assert not {name for name in without if name.startswith(("READ", "WRITE", "SYNC"))}
+
+
+def test_a_command_has_no_flags_by_default():
+    assert Command().flags == CommandFlag.NONE
+
+
+def test_invalid_field_points_at_the_cdb():
+    assert invalid_field(2, 5).sense.field_pointer == FieldPointer(2, 5)
