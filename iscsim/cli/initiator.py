@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -90,8 +90,8 @@ class _Login:
 
 
 def luns(
-    portal: Annotated[Optional[str], typer.Argument(metavar="[HOST:PORT", help="Portal.")] = None,
-    target: Annotated[Optional[str], typer.Argument(metavar="TARGET]", help="Name of the target.")] = None,
+    portal: Annotated[str | None, typer.Argument(metavar="[HOST:PORT", help="Portal.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="TARGET]", help="Name of the target.")] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
@@ -117,7 +117,7 @@ def inquiry(
     target: TargetArgument,
     lun: LUNArgument,
     page: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(metavar="0x83", help="A vital product data page instead of the standard data."),
     ] = None,
     initiator_name: InitiatorNameOption = "",
@@ -157,7 +157,7 @@ def read(
     lun: LUNArgument,
     lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
     blocks: Annotated[int, typer.Option(min=1, help="How many blocks.")] = 1,
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="File to write to.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write to.")] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
@@ -190,7 +190,7 @@ def write(
     lun: LUNArgument,
     lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
     source: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option("--input", "-i", metavar="FILE", help="File to read from; stdin without."),
     ] = None,
     initiator_name: InitiatorNameOption = "",

@@ -1,4 +1,4 @@
-"""The process that keeps sessions between commands: ``login`` and ``attach`` start it, it ends with the last one.
+"""The process that keeps sessions between commands: the first login starts it, the last logout ends it.
 
 It answers JSON-RPC on a socket in :func:`iscsim.cli.runtime.runtime_directory`. Run as
 ``python -m iscsim.cli.keeper``; :func:`ask` does so when none is there.

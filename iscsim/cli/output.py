@@ -16,7 +16,7 @@ def print_json(value: Any) -> None:
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str
 ) -> None:
-    """``rows`` as a table of ``columns``, or all of each as JSON; ``empty`` says on stderr that there are none."""
+    """``rows`` as a table of ``columns``, or whole as JSON; ``empty`` goes to stderr when there are none."""
     if as_json:
         print_json(list(rows))
     elif not rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def login(
 
 
 def logout(
-    sid: Annotated[Optional[int], typer.Argument(help="The session; all of them without.")] = None,
+    sid: Annotated[int | None, typer.Argument(help="The session; all of them without.")] = None,
     json: JSONOption = False,
 ) -> None:
     """Log out of one session, or of all."""

@@ -374,13 +374,18 @@ class CommandService:
         del self.tasks[task.initiator_task_tag]
         self._give_up(task, CommandAborted(f"{task.name} was rejected: {message}"))
 
+    def fail_queue(self, error: ISCSIError) -> None:
+        """What has not been sent will not be."""
+        queue, self.queue = self.queue, deque()
+        for task in queue:
+            self._give_up(task, error)
+
     def fail_all(self, error: ISCSIError) -> None:
         """The connection is gone."""
-        tasks = [*self.tasks.values(), *self.queue]
-        self.tasks.clear()
-        self.queue.clear()
-        for task in tasks:
+        tasks, self.tasks = self.tasks, {}
+        for task in tasks.values():
             self._give_up(task, error)
+        self.fail_queue(error)
 
     def _give_up(self, task: CommandTask, error: ISCSIError) -> None:
         task.error = error

@@ -196,14 +196,15 @@ class InitiatorConnection(Connection):
     def check_open(self, *, discovery: bool = False, draining: bool = False) -> None:
         """Raise what forbids a new request, if anything does."""
         if self.closing or (self.draining and not draining):
-            raise self._session_failed(self.draining or str(self.failure or "it was closed"))
+            raise self.session_failed(self.draining or str(self.failure or "it was closed"))
         if self.phase is Phase.LOGIN:
             raise LocalProtocolError("a request before the login is through", "6.3")
         if self.phase is Phase.DISCOVERY and not discovery:
             # RFC 7143 section 4.3: nothing but SendTargets and logout
             raise LocalProtocolError("a discovery session takes no commands", "4.3")
 
-    def _session_failed(self, message: str) -> SessionFailed:
+    def session_failed(self, message: str) -> SessionFailed:
+        """The error of what cannot be done any more."""
         return SessionFailed(f"{self.label}: {message}")
 
     def new_tag(self) -> int:
@@ -322,7 +323,7 @@ class InitiatorConnection(Connection):
             failed_login = self.phase is Phase.LOGIN
             self.failure = ConnectionFailed(message) if failed_login else SessionFailed(message)
         super().end(message)
-        error = self._session_failed(message or "it was closed")
+        error = self.session_failed(message or "it was closed")
         requests = [*self.requests.values(), *self.text.fail_waiting()]
         self.requests.clear()
         for request in requests:

@@ -75,6 +75,7 @@ class NoticeService:
         if not connection.draining:
             connection.draining = "the target asks for a logout"
             connection.set_timer(self._log_out, connection.now + time_s / 2)
+            connection.commands.fail_queue(connection.session_failed(connection.draining))
             self.look_for_the_end()
 
     def look_for_the_end(self) -> None:

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # SBC-3. READ and WRITE share a layout, WRPROTECT standing where RDPROTECT does.
-_ACCESS = bits(protect=3, dpo=1, fua=1, rarc=1, _=2)
+_ACCESS = bits(protect=3, dpo=1, fua=1, _=3)
 TRANSFER_6 = Layout(
     "opcode" / Int8ub, "lba_high" / Int8ub, "lba_low" / Int16ub, "blocks" / Int8ub, Padding(1)
 )
@@ -112,6 +112,43 @@ REPORT_LUNS = Layout(
     Padding(1),
     "select_report" / Int8ub,
     Padding(3),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+PREVENT_ALLOW_MEDIUM_REMOVAL = Layout(
+    "opcode" / Int8ub, Padding(3), "prevent" / bits(_=6, prevent=2), Padding(1)
+)
+_CHECK = bits(protect=3, dpo=1, _1=1, bytchk=2, _2=1)
+VERIFY_10 = Layout(
+    "opcode" / Int8ub, "check" / _CHECK, "lba" / Int32ub, Padding(1), "blocks" / Int16ub, Padding(1)
+)
+VERIFY_12 = Layout("opcode" / Int8ub, "check" / _CHECK, "lba" / Int32ub, "blocks" / Int32ub, Padding(2))
+VERIFY_16 = Layout("opcode" / Int8ub, "check" / _CHECK, "lba" / Int64ub, "blocks" / Int32ub, Padding(2))
+COMPARE_AND_WRITE = Layout(
+    "opcode" / Int8ub, "access" / _ACCESS, "lba" / Int64ub, Padding(3), "blocks" / Int8ub, Padding(2)
+)
+PRE_FETCH_10 = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, immed=1, _1=1),
+    "lba" / Int32ub,
+    Padding(1),
+    "blocks" / Int16ub,
+    Padding(1),
+)
+PRE_FETCH_16 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_=6, immed=1, _1=1), "lba" / Int64ub, "blocks" / Int32ub, Padding(2)
+)
+_SAME = bits(protect=3, anchor=1, unmap=1, pbdata=1, lbdata=1, ndob=1)
+WRITE_SAME_10 = Layout(
+    "opcode" / Int8ub, "flags" / _SAME, "lba" / Int32ub, Padding(1), "blocks" / Int16ub, Padding(1)
+)
+WRITE_SAME_16 = Layout("opcode" / Int8ub, "flags" / _SAME, "lba" / Int64ub, "blocks" / Int32ub, Padding(2))
+REPORT_SUPPORTED_OPERATION_CODES = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "options" / bits(rctd=1, _=4, reporting=3),
+    "requested_opcode" / Int8ub,
+    "requested_service_action" / Int16ub,
     "allocation_length" / Int32ub,
     Padding(2),
 )

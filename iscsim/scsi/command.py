@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 
 from iscsim.scsi.completion import Completion
+from iscsim.scsi.layout import Layout
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.sense import ASC, CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
@@ -27,17 +28,21 @@ class CommandFlag(IntFlag):
     WITH_UNIT_ATTENTION = 1
     # Ends with 02/3A when there is no medium.
     NEEDS_MEDIUM = 2
+    # There only on thin units, which REPORT SUPPORTED OPERATION CODES has to know.
+    THIN_ONLY = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One row of the table.
 
-    ``data_out_length`` is None where there is no Data-Out. An operation code with service actions has its
-    rows in ``service_actions``, by CDB byte 1 bits 4:0, and no handler of its own.
+    ``layout`` is that of the CDB, ``data_out_length`` is None where there is no Data-Out. An operation code
+    with service actions has its rows in ``service_actions``, by CDB byte 1 bits 4:0, and no handler of its
+    own.
     """
 
     handler: Handler | None = None
+    layout: Layout | None = None
     flags: CommandFlag = CommandFlag.NONE
     data_out_length: DataOutLength | None = None
     service_actions: Mapping[int, Command] = field(default_factory=dict)

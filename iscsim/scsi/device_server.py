@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from iscsim.scsi import sbc, spc
+from iscsim.scsi import provisioning, sbc, spc, supported, verify
 from iscsim.scsi.command import Command, CommandFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -19,7 +19,8 @@ from iscsim.scsi.unit_attention import UnitAttention
 
 __all__ = ["COMMANDS", "DeviceServer"]
 
-COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS}
+COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS, **verify.COMMANDS, **provisioning.COMMANDS}
+COMMANDS |= supported.commands(COMMANDS)
 _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION

@@ -31,6 +31,10 @@ __all__ = ["LogicalUnit", "derive_wwn"]
 LOCAL_OUI = "024953"
 MAXIMUM_TRANSFER_LENGTH = 16 << 20
 OPTIMAL_TRANSFER_LENGTH = 1 << 20
+MAXIMUM_UNMAP_LENGTH = 1 << 30
+MAXIMUM_UNMAP_DESCRIPTORS = 256
+MAXIMUM_WRITE_SAME_LENGTH = 64 << 20
+MAXIMUM_COMPARE_AND_WRITE_BLOCKS = 255
 _VERSIONS = (
     VersionDescriptor.SAM_5,
     VersionDescriptor.ISCSI,
@@ -64,6 +68,7 @@ class LogicalUnit:
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
+        "preventing",
         "product",
         "read",
         "read_only",
@@ -116,6 +121,7 @@ class LogicalUnit:
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
+        self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
         self.use_store(store)
 
@@ -160,10 +166,13 @@ class LogicalUnit:
             maximum_transfer_blocks=self.maximum_transfer_blocks,
             optimal_transfer_blocks=OPTIMAL_TRANSFER_LENGTH // self.block_size,
             optimal_transfer_granularity_blocks=1 << self.physical_block_exponent,
-            maximum_unmap_blocks=0xFFFF_FFFF if self.thin else 0,
+            maximum_unmap_blocks=MAXIMUM_UNMAP_LENGTH // self.block_size if self.thin else 0,
             maximum_unmap_descriptors=MAXIMUM_UNMAP_DESCRIPTORS if self.thin else 0,
             optimal_unmap_granularity_blocks=max(4096 // self.block_size, 1) if self.thin else 0,
             unmap_granularity_alignment=0 if self.thin else None,
+            maximum_compare_and_write_blocks=MAXIMUM_COMPARE_AND_WRITE_BLOCKS,
+            maximum_write_same_blocks=MAXIMUM_WRITE_SAME_LENGTH // self.block_size,
+            write_same_non_zero=True,
         )
 
     @property
@@ -175,7 +184,11 @@ class LogicalUnit:
     def provisioning(self) -> LogicalBlockProvisioning:
         """For VPD page B2h."""
         return LogicalBlockProvisioning(
-            unmap=self.thin, reads_zeros=self.thin, provisioning_type=2 if self.thin else 0
+            unmap=self.thin,
+            write_same_16=self.thin,
+            write_same_10=self.thin,
+            reads_zeros=self.thin,
+            provisioning_type=2 if self.thin else 0,
         )
 
     def designators(self, nexus: ITNexus) -> list[Designator]:
@@ -218,6 +231,7 @@ class LogicalUnit:
     def forget(self, nexus: ITNexus) -> None:
         """``nexus`` does not see the unit any more."""
         self.nexuses.pop(nexus, None)
+        self.preventing.pop(nexus, None)
         nexus.unit_attentions.pop(self, None)
 
     def resize(self, blocks: int) -> None:
@@ -228,6 +242,7 @@ class LogicalUnit:
 
     def reset(self, attention: UnitAttention, *, except_for: ITNexus | None = None) -> None:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, save the one that asked for it."""
+        self.preventing.clear()
         self.establish(attention, except_for=except_for)
 
     @property
@@ -254,9 +269,6 @@ class LogicalUnit:
 
     def __repr__(self) -> str:
         return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"
-
-
-MAXIMUM_UNMAP_DESCRIPTORS = 256
 
 
 def _checked_wwn(wwn: str) -> str:

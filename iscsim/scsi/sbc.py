@@ -9,18 +9,19 @@ from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
-from iscsim.scsi.logical_unit import MAXIMUM_UNMAP_DESCRIPTORS, LogicalUnit
+from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
-from iscsim.scsi.sense import CheckCondition, FieldPointer, SenseKey
+from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "check_transfer", "check_writable"]
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
 _POWER = layouts.START_STOP_UNIT.masks("power")
+_PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
 _MAXIMUM_LBA_6 = 1 << 21
@@ -31,7 +32,7 @@ _unpack_12 = layouts.TRANSFER_12.struct.unpack_from
 _unpack_16 = layouts.TRANSFER_16.struct.unpack_from
 
 
-def _check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> None:
+def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> None:
     """Raises what is wrong with a range, if anything is."""
     if access & _PROTECT:  # no protection information here: RDPROTECT and WRPROTECT must be 0
         raise invalid_field(1, 7)
@@ -41,7 +42,7 @@ def _check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> No
         raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
 
 
-def _check_writable(mapped: MappedLUN) -> None:
+def check_writable(mapped: MappedLUN) -> None:
     if mapped.read_only or mapped.logical_unit.read_only:
         raise CheckCondition(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED)
 
@@ -51,7 +52,7 @@ def _check_writable(mapped: MappedLUN) -> None:
 
 def _read(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Completion:
     if access & _PROTECT or lba + blocks > unit.blocks or blocks > unit.maximum_transfer_blocks:
-        _check_transfer(unit, access, lba, blocks)
+        check_transfer(unit, access, lba, blocks)
     return Completion(_GOOD, unit.read(lba, blocks))
 
 
@@ -91,9 +92,9 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
     """Write the whole blocks that came: an initiator that expected to send fewer gets its residual from
     iSCSI.
     """
-    _check_writable(mapped)
+    check_writable(mapped)
     unit = mapped.logical_unit
-    _check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks)
     size = unit.block_size
     length = min(blocks, len(data_out) // size) * size
     if length != len(data_out):
@@ -130,9 +131,9 @@ def write_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) ->
 
 
 def _write_length(mapped: MappedLUN, access: int, lba: int, blocks: int) -> int:
-    _check_writable(mapped)
+    check_writable(mapped)
     unit = mapped.logical_unit
-    _check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks)
     return blocks * unit.block_size
 
 
@@ -196,7 +197,8 @@ def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
 def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, START STOP UNIT: there is no spindle to stop, but a removable medium can leave.
 
-    With a POWER CONDITION the START and LOEJ bits mean nothing.
+    With a POWER CONDITION the START and LOEJ bits mean nothing. A medium somebody prevents from leaving
+    stays.
     """
     unit = mapped.logical_unit
     _, _, _, power = layouts.START_STOP_UNIT.struct.unpack_from(cdb)
@@ -207,6 +209,8 @@ def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buf
         if start:
             unit.load(by=nexus)
             return Completion()
+        if unit.preventing:
+            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
     if not power & _POWER["no_flush"] and not start:
         unit.store.flush()
     if not power & _POWER["condition"] and loej:
@@ -214,63 +218,46 @@ def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buf
     return Completion()
 
 
-# UNMAP.
-
-
-def unmap(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-    """SBC-3, UNMAP: every descriptor is checked before the first block goes."""
-    _check_writable(mapped)
+def prevent_allow_medium_removal(
+    nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer
+) -> Completion:
+    """SBC-3, PREVENT ALLOW MEDIUM REMOVAL: holds for the nexus that said it, until it allows, leaves or a
+    reset.
+    """
     unit = mapped.logical_unit
-    if not unit.thin:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None))
-    ranges = _unmap_ranges(data_out)
-    for lba, blocks in ranges:
-        if lba + blocks > unit.blocks:
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
-    for lba, blocks in ranges:
-        unit.store.unmap(lba, blocks)
+    _, prevent = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.struct.unpack_from(cdb)
+    if not prevent & _PREVENT:
+        unit.preventing.pop(nexus, None)
+    elif not unit.removable:
+        raise invalid_field(4, 1)
+    else:
+        unit.preventing[nexus] = None
     return Completion()
-
-
-def _unmap_ranges(parameters: Buffer) -> list[tuple[int, int]]:
-    """(lba, blocks) of every descriptor that is all there; a descriptor that is cut is ignored (SBC-3)."""
-    if not parameters:
-        return []
-    header_size, size = layouts.UNMAP_HEADER.size, layouts.UNMAP_DESCRIPTOR.size
-    if len(parameters) < header_size:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.PARAMETER_LIST_LENGTH_ERROR)
-    _, descriptors_length = layouts.UNMAP_HEADER.struct.unpack_from(parameters)
-    count = min(descriptors_length, len(parameters) - header_size) // size
-    if count > MAXIMUM_UNMAP_DESCRIPTORS:
-        pointer = FieldPointer(2, in_cdb=False)
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_PARAMETER_LIST, field=pointer)
-    unpack = layouts.UNMAP_DESCRIPTOR.struct.unpack_from
-    return [unpack(parameters, header_size + index * size)[:2] for index in range(count)]
-
-
-def _unmap_length(mapped: MappedLUN, cdb: bytes) -> int:
-    _check_writable(mapped)
-    _, _, parameter_list_length = layouts.UNMAP.struct.unpack_from(cdb)
-    return parameter_list_length if mapped.logical_unit.thin else 0
 
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, _MEDIUM),
-    Opcode.READ_10: Command(read_10, _MEDIUM),
-    Opcode.READ_12: Command(read_12, _MEDIUM),
-    Opcode.READ_16: Command(read_16, _MEDIUM),
-    Opcode.WRITE_6: Command(write_6, _MEDIUM, _write_length_6),
-    Opcode.WRITE_10: Command(write_10, _MEDIUM, _write_length_10),
-    Opcode.WRITE_12: Command(write_12, _MEDIUM, _write_length_12),
-    Opcode.WRITE_16: Command(write_16, _MEDIUM, _write_length_16),
-    Opcode.READ_CAPACITY_10: Command(read_capacity_10, _MEDIUM),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM),
+    Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
+    Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
+    Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
+    Opcode.WRITE_16: Command(write_16, layouts.TRANSFER_16, _MEDIUM, _write_length_16),
+    Opcode.READ_CAPACITY_10: Command(read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM),
     Opcode.SERVICE_ACTION_IN_16: Command(
-        service_actions={ServiceAction.READ_CAPACITY_16 & 0x1F: Command(read_capacity_16, _MEDIUM)}
+        service_actions={
+            ServiceAction.READ_CAPACITY_16 & 0x1F: Command(
+                read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM
+            )
+        }
     ),
-    Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, _MEDIUM),
-    Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit),
-    Opcode.UNMAP: Command(unmap, _MEDIUM, _unmap_length),
+    Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
+    Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
+    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT),
+    Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
+        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL
+    ),
 }

@@ -158,12 +158,12 @@ def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl
 
 
 COMMANDS: dict[int, Command] = {
-    Opcode.TEST_UNIT_READY: Command(test_unit_ready, CommandFlag.NEEDS_MEDIUM),
-    Opcode.REQUEST_SENSE: Command(request_sense, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.INQUIRY: Command(inquiry, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.MODE_SENSE_6: Command(mode_sense_6),
-    Opcode.MODE_SENSE_10: Command(mode_sense_10),
-    Opcode.REPORT_LUNS: Command(report_luns, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.TEST_UNIT_READY: Command(test_unit_ready, layouts.SIX, CommandFlag.NEEDS_MEDIUM),
+    Opcode.REQUEST_SENSE: Command(request_sense, layouts.REQUEST_SENSE, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10),
+    Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, CommandFlag.WITH_UNIT_ATTENTION),
 }
 
 

@@ -97,7 +97,13 @@ def test_a_header_is_read_at_any_offset_of_any_buffer(cls: type[PDU], data: st.D
 def test_flag_tables_stay_small_whatever_a_peer_sends(cls: type[PDU]) -> None:
     for word in range(0, 1 << 16, 7):
         cls.from_header(word.to_bytes(2, "big") + bytes(46))
-    assert len(cls.codec.unpack_flags) <= 512
+    assert len(cls.codec.unpack_flags) <= 1 << cls.codec.flags_mask.bit_count() <= 512
+
+
+@every_class
+def test_flags_mask_is_the_named_bits_without_the_opcode(cls: type[PDU]) -> None:
+    all_ones = build(cls, parse(cls, b"\xff" * 48))
+    assert cls.codec.flags_mask == int.from_bytes(all_ones[:2], "big") & ~0x3F00
 
 
 @every_class

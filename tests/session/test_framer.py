@@ -170,6 +170,17 @@ def test_a_data_segment_of_16_mib_is_refused_before_anything_is_allocated(split:
     assert reader.pending_length == 0
 
 
+@every_digest
+@pytest.mark.parametrize("length", [0xFFFFFF, 0x10000])
+def test_the_limit_holds_behind_additional_headers_and_digest(
+    digests: tuple[bool, bool], length: int
+) -> None:
+    header = SCSICommand(ahs=AHS).header()
+    header = header[:5] + length.to_bytes(3, "big") + header[8:]
+    with pytest.raises(FormatError, match=f"SCSICommand with a data segment of {length} bytes"):
+        receive(framer(*digests), header + (digest(header) if digests[0] else b"") + bytes(99))
+
+
 def test_the_declared_length_is_received_and_one_byte_more_is_not() -> None:
     """RFC 7143 section 13.12."""
     assert receive(framer(limit=512), wire_of([NOPOut(data=bytes(512))])) == [NOPOut(data=bytes(512))]

@@ -146,6 +146,13 @@ def test_a_pair_with_max_below_exp_less_one_is_ignored(exp_cmd_sn: int, max_cmd_
     assert (numbers.exp_cmd_sn, numbers.max_cmd_sn) == before
 
 
+def test_the_pair_of_a_closed_window_is_taken_over() -> None:
+    """RFC 7143 section 4.2.2.1: MaxCmdSN may be as little as ExpCmdSN - 1."""
+    numbers = CommandNumbers(5)
+    numbers.update(10, 9)
+    assert (numbers.exp_cmd_sn, numbers.max_cmd_sn) == (10, 9)
+
+
 def test_older_numbers_are_ignored_each_for_itself() -> None:
     """RFC 7143 section 4.2.2.1: updates may arrive out of order, over several connections."""
     numbers = CommandNumbers(LAST - 1)

@@ -1,0 +1,160 @@
+"""Finding the logical units of a target: REPORT LUNS, INQUIRY, VPD pages, READ CAPACITY."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iscsim.errors import SCSIError
+from iscsim.scsi.capacity import Capacity
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
+from iscsim.scsi.lun import InvalidLUN, decode_lun, encode_lun, format_lun
+from iscsim.scsi.sense import CommandFailed
+from iscsim.scsi.vpd import (
+    VPDPage,
+    parse_device_identification,
+    parse_supported_pages,
+    parse_unit_serial_number,
+    udev_identifier,
+)
+
+if TYPE_CHECKING:
+    from iscsim.initiator.session import Session
+
+logger = logging.getLogger("iscsim.initiator")
+
+_LUN_0 = encode_lun(0)
+_WITH_BLOCKS = frozenset({DeviceType.DISK, DeviceType.CD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicalUnitInfo:
+    """A logical unit as an initiator sees it.
+
+    ``lun`` is the 8 bytes the target reported, which it is asked by; ``number`` what they mean. ``wwn`` is
+    what udev's ``scsi_id`` makes of page 83h: ``"3"`` and 32 hex digits for NAA 6, "" for none. ``blocks``
+    and ``block_size`` are 0 for what has no blocks, or no medium.
+    """
+
+    number: int
+    lun: bytes
+    vendor: str = ""
+    product: str = ""
+    revision: str = ""
+    serial: str = ""
+    wwn: str = ""
+    device_type: int = DeviceType.DISK
+    block_size: int = 0
+    blocks: int = 0
+    read_only: bool = False
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.blocks * self.block_size
+
+    def __str__(self) -> str:
+        return f"{format_lun(self.lun)}: {self.vendor} {self.product}, {self.size} bytes"
+
+
+async def scan(session: Session) -> list[LogicalUnitInfo]:
+    """The logical units that are connected, in the target's order; a unit that talks nonsense is left out.
+
+    Raises:
+        SessionFailed: the session is gone.
+    """
+    found: dict[bytes, LogicalUnitInfo] = {}
+    for lun in await _luns(session):
+        try:
+            unit = await examine(session, lun)
+        except (SCSIError, ValueError) as error:
+            logger.warning("%r: %s left out of the scan: %s", session, format_lun(lun), error)
+            continue
+        if unit is not None:
+            found[lun] = unit
+    return list(found.values())
+
+
+async def _luns(session: Session) -> list[bytes]:
+    """What REPORT LUNS says, each once; just LUN 0 where that is not known, as in SCSI-2."""
+    try:
+        return list(dict.fromkeys(await session.report_luns()))
+    except (CommandFailed, ValueError):
+        return [_LUN_0]
+
+
+async def examine(session: Session, lun: bytes) -> LogicalUnitInfo | None:
+    """What one logical unit is; None when none is connected under ``lun``.
+
+    Raises:
+        SCSIError, ValueError: INQUIRY does not work.
+        SessionFailed: the session is gone.
+    """
+    number = lun_number(lun)
+    inquiry = await session.inquiry(lun)
+    if number is None or inquiry.qualifier != Qualifier.CONNECTED:
+        return None
+    serial, wwn = await _identity(session, lun, inquiry)
+    capacity, read_only = None, False
+    if inquiry.device_type in _WITH_BLOCKS:
+        capacity = await _capacity(session, lun)
+        read_only = inquiry.device_type == DeviceType.CD or await session.is_read_only(lun)
+    return LogicalUnitInfo(
+        number=number,
+        lun=lun,
+        vendor=inquiry.vendor,
+        product=inquiry.product,
+        revision=inquiry.revision,
+        serial=serial,
+        wwn=wwn,
+        device_type=inquiry.device_type,
+        block_size=capacity.block_size if capacity else 0,
+        blocks=capacity.blocks if capacity else 0,
+        read_only=read_only,
+    )
+
+
+def lun_number(lun: bytes) -> int | None:
+    """The number behind a reported LUN; None for a well-known logical unit, which is no disk.
+
+    For the methods ``decode_lun`` does not take, the number Linux shows: 16-bit words, the first lowest.
+    """
+    try:
+        return decode_lun(lun)
+    except InvalidLUN:
+        if lun[0] == 0xC1:
+            return None
+        return sum(int.from_bytes(lun[i : i + 2], "big") << 8 * i for i in range(0, 8, 2))
+
+
+async def _identity(session: Session, lun: bytes, inquiry: StandardInquiry) -> tuple[str, str]:
+    """Serial number and WWN, "" where there is none."""
+    pages: list[int] = await _page(session, lun, VPDPage.SUPPORTED_PAGES, parse_supported_pages, [])
+    serial, designators = "", []
+    if VPDPage.UNIT_SERIAL_NUMBER in pages:
+        serial = await _page(session, lun, VPDPage.UNIT_SERIAL_NUMBER, parse_unit_serial_number, "")
+    if VPDPage.DEVICE_IDENTIFICATION in pages:
+        designators = await _page(
+            session, lun, VPDPage.DEVICE_IDENTIFICATION, parse_device_identification, []
+        )
+    wwn = udev_identifier(designators, vendor=inquiry.vendor, product=inquiry.product, serial=serial)
+    return serial, wwn
+
+
+async def _page(
+    session: Session, lun: bytes, page: VPDPage, parse: Callable[[bytes], Any], default: Any
+) -> Any:
+    try:
+        return parse(await session.inquiry(lun, page))
+    except (CommandFailed, ValueError):
+        return default
+
+
+async def _capacity(session: Session, lun: bytes) -> Capacity | None:
+    """None while there is no medium, or when the answer makes no sense."""
+    try:
+        return await session.read_capacity(lun)
+    except (CommandFailed, ValueError):
+        return None

@@ -1,0 +1,128 @@
+"""JSON-RPC 2.0 on a UNIX socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iscsim.errors import ConfigError
+from iscsim.net.rpc import (
+    FAILED,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    MAX_LINE_LENGTH,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RPCError,
+    RPCServer,
+    call,
+)
+
+
+async def add(first: int, second: int) -> int:
+    return first + second
+
+
+async def fail() -> None:
+    raise ConfigError("this cannot be")
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> AsyncIterator[Path]:
+    server = RPCServer(tmp_path / "socket", {"add": add, "fail": fail})
+    await server.start()
+    yield tmp_path / "socket"
+    await server.close()
+
+
+async def ask(path: Path, method: str, **params: Any) -> Any:
+    return await asyncio.to_thread(call, path, method, timeout_s=10, **params)
+
+
+async def exchange(path: Path, line: bytes) -> dict[str, Any]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(line + b"\n")
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    result: dict[str, Any] = json.loads(answer)
+    return result
+
+
+async def test_call_returns_the_result(path: Path) -> None:
+    assert await ask(path, "add", first=1, second=2) == 3
+
+
+async def test_failure_comes_back_with_its_message(path: Path) -> None:
+    with pytest.raises(RPCError, match="this cannot be") as caught:
+        await ask(path, "fail")
+    assert caught.value.code == FAILED
+
+
+async def test_socket_is_for_its_owner_only(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "line, code",
+    [
+        (b"{", PARSE_ERROR),
+        (b"[" * 100000, PARSE_ERROR),
+        (b"[]", INVALID_REQUEST),
+        (b'{"method": 1}', INVALID_REQUEST),
+        (b'{"id": 1, "method": "nothing"}', METHOD_NOT_FOUND),
+        (b'{"id": 1, "method": "add", "params": [1, 2]}', INVALID_PARAMS),
+        (b'{"id": 1, "method": "add", "params": {"third": 3}}', INVALID_PARAMS),
+    ],
+)
+async def test_bad_request_is_answered_with_the_code_of_the_specification(
+    path: Path, line: bytes, code: int
+) -> None:
+    assert (await exchange(path, line))["error"]["code"] == code
+
+
+async def test_line_beyond_the_limit_ends_the_conversation(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"x" * (MAX_LINE_LENGTH + 2))
+    try:
+        assert await reader.read() == b""
+    except ConnectionError:
+        assert reader.at_eof() or reader.exception() is not None
+    writer.close()
+
+
+async def test_notification_is_not_answered(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"method": "add", "params": {"first": 1, "second": 2}}\n')
+    writer.write(b'{"id": 7, "method": "add", "params": {"first": 3, "second": 4}}\n')
+    assert json.loads(await reader.readline()) == {"jsonrpc": "2.0", "id": 7, "result": 7}
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_second_server_on_a_live_socket_is_refused(path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        await RPCServer(path, {}).start()
+
+
+async def test_socket_nobody_listens_on_is_taken_over(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "socket"))
+    server = RPCServer(tmp_path / "socket", {"add": add})
+    await server.start()
+    assert await ask(tmp_path / "socket", "add", first=1, second=1) == 2
+    await server.close()
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_call_without_a_server_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        call(tmp_path / "socket", "add")

@@ -1,0 +1,106 @@
+"""A target described by options or by a TOML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iscsim.errors import ConfigError
+from iscsim.target.config import DEFAULT_TARGET, ServeConfig, TargetConfig, build, read_config
+
+FILE = """
+personality = "lio"
+
+[[target]]
+name = "iqn.2026-11.test:first"
+alias = "backup"
+portals = ["127.0.0.1:0", "127.0.0.1:13260"]
+luns = ["1=1M", "197=2M,readonly"]
+initiators = ["iqn.1993-08.org.debian:01:host:user:secret"]
+
+[[target]]
+name = "iqn.2026-11.test:second"
+portals = ["127.0.0.1:13260"]
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "target.toml"
+    path.write_text(text)
+    return path
+
+
+def test_file_is_made_into_nodes(tmp_path: Path) -> None:
+    entity, (first, second) = build(read_config(write(tmp_path, FILE)))
+    assert entity.policy.name == "lio"
+    assert (first.node.name, first.node.alias) == ("iqn.2026-11.test:first", "backup")
+    assert [mapped.number for mapped in first.node.lun_map] == [1, 197]
+    assert [mapped.read_only for mapped in first.node.lun_map] == [False, True]
+    assert list(first.node.acls) == ["iqn.1993-08.org.debian:01:host"]
+    assert first.node.chap_of("iqn.1993-08.org.debian:01:host") is not None
+    assert second.node.acls == {}
+
+
+def test_the_same_fixed_portal_serves_several_targets_and_is_listened_on_once(tmp_path: Path) -> None:
+    entity, _ = build(read_config(write(tmp_path, FILE)))
+    assert sorted(portal.port for portal in entity.portals) == [0, 13260]
+
+
+def test_each_portal_has_a_group_of_its_own() -> None:
+    target = TargetConfig(portals=["127.0.0.1:0", "127.0.0.1:0"])
+    _, (served,) = build(ServeConfig(targets=[target]))
+    assert {tag: len(group.portals) for tag, group in served.node.portal_groups.items()} == {1: 1, 2: 1}
+
+
+def test_nothing_described_is_one_lun_of_64_mib_open_to_everybody() -> None:
+    entity, (served,) = build(ServeConfig())
+    assert served.node.name == DEFAULT_TARGET
+    assert [str(portal) for portal in entity.portals] == ["127.0.0.1:3260"]
+    (mapped,) = served.node.lun_map
+    assert (mapped.number, mapped.logical_unit.store.size) == (1, 64 << 20)
+    assert served.node.admits("iqn.2026-11.test:anybody")
+
+
+def test_anybody_with_chap_leaves_the_door_open_but_guarded() -> None:
+    _, (served,) = build(ServeConfig(targets=[TargetConfig(initiators=["*:user:secret"])]))
+    assert served.node.admits("iqn.2026-11.test:anybody")
+    assert served.node.chap_of("iqn.2026-11.test:anybody") is not None
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("colour = 1", "unknown key 'colour'"),
+        ("personality = 1", "personality must be a str"),
+        ("target = 1", "target must be a list"),
+        ("target = [1]", r"target must be written as \[\[target\]\]"),
+        ("[[target]]\nports = []", "unknown key 'ports'"),
+        ("[[target]]\nluns = [1]", "luns must be a list of strings"),
+        ("= broken", "Invalid statement"),
+    ],
+)
+def test_file_with_a_mistake_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        read_config(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_config(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    "config, complaint",
+    [
+        (ServeConfig(personality="emc"), "unknown personality 'emc'"),
+        (ServeConfig(targets=[TargetConfig(name="disk")]), "not an iSCSI name"),
+        (ServeConfig(targets=[TargetConfig(portals=["x:y"])]), "not a portal"),
+        (ServeConfig(targets=[TargetConfig(luns=["1=1M", "1=1M"])]), "LUN 1 is mapped already"),
+        (ServeConfig(targets=[TargetConfig(), TargetConfig()]), "exists already"),
+    ],
+)
+def test_description_with_a_mistake_is_refused(config: ServeConfig, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        build(config)
