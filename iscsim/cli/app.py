@@ -9,8 +9,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from iscsim import __version__
+from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
+from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.serve import serve
+from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
 
 app = typer.Typer(
     name="iscsim",
@@ -21,7 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(serve)
+
+_COMMANDS = (demo, serve, discover, luns, inquiry, read, write)
+_SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
+for _command in (*_COMMANDS, *_SESSION_COMMANDS):
+    app.command()(_command)
 
 
 def _version(wanted: bool) -> None:

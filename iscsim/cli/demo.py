@@ -7,11 +7,12 @@ over the portals of two storage processors by a Nova compute host.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,10 @@ from iscsim.scsi.store import MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.target.node import NetworkEntity, Portal, TargetNode
 from iscsim.target.server import TargetServer
+
+if TYPE_CHECKING:
+    from iscsim.initiator.multipath import MultipathDevice
+    from iscsim.initiator.session import Session
 
 TARGET = "iqn.1992-04.com.emc:cx.fnm00150600267.a0"
 INITIATOR = "iqn.1993-08.org.debian:01:7cc8838d1c0"
@@ -63,6 +68,7 @@ def demo(
     ] = None,
 ) -> None:
     """Attach, use and detach one volume over two portals, all on this machine."""
+    logging.basicConfig(level=logging.ERROR)  # the refusal of the stranger is a step, not a warning
     run(_demo(pcap))
 
 
@@ -157,13 +163,13 @@ async def _refuse_stranger(steps: Steps, portal: str) -> None:
         steps("the ACL refuses a stranger", str(refused))
 
 
-async def _login(stack, portal, chap):  # type: ignore[no-untyped-def]
+async def _login(stack: AsyncExitStack, portal: str, chap: ChapConfig) -> Session:
     from iscsim.initiator import connect
 
     return await stack.enter_async_context(connect(portal, TARGET, initiator_name=INITIATOR, chap=chap))
 
 
-async def _rescan(steps: Steps, node: TargetNode, session) -> None:  # type: ignore[no-untyped-def]
+async def _rescan(steps: Steps, node: TargetNode, session: Session) -> None:
     """Map one more LUN and take it away again while the session lives."""
     store = MemoryStore(_SIZE // _BLOCK_SIZE, _BLOCK_SIZE)
     node.add_lun(SECOND_LUN, LogicalUnit(store, serial="FNM00150600268", vendor="DGC", product="VRAID"))
@@ -176,7 +182,7 @@ async def _rescan(steps: Steps, node: TargetNode, session) -> None:  # type: ign
     steps("rescan", f"LUN {SECOND_LUN} mapped: found", f"LUN {SECOND_LUN} unmapped: gone")
 
 
-async def _use(steps: Steps, device) -> None:  # type: ignore[no-untyped-def]
+async def _use(steps: Steps, device: MultipathDevice) -> None:
     """Write the whole device, read it back, compare."""
     pattern = secrets.token_bytes(_PIECE_BLOCKS * _BLOCK_SIZE)
     pieces = range(0, 16 * _PIECE_BLOCKS, _PIECE_BLOCKS)

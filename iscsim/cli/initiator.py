@@ -25,9 +25,10 @@ from iscsim.cli.runtime import default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS, unit_row
 from iscsim.errors import ConfigError
 from iscsim.net.runner import run
+from iscsim.scsi.cdb import synchronize_cache_10
 
 if TYPE_CHECKING:
-    from iscsim.initiator.client import Session
+    from iscsim.initiator.session import Session
 
 Result = TypeVar("Result")
 _PIECE_BLOCKS = 2048
@@ -100,7 +101,7 @@ def luns(
 ) -> None:
     """List the LUNs of a target with their sizes and WWNs; without arguments, those of all sessions."""
     if portal is None:
-        from iscsim.cli.keeper import ask_if_running
+        from iscsim.cli.keeper_client import ask_if_running
 
         rows = ask_if_running("luns", [])
         print_rows(rows, ("sid", *UNIT_COLUMNS), as_json=json, empty="no sessions")
@@ -129,10 +130,9 @@ def inquiry(
     """Show what a LUN says of itself (INQUIRY)."""
     number = None if page is None else _page_number(page)
     login = _Login(portal, target, initiator_name, user, password, digests)
-    answer = login.do(lambda session: session.inquiry(lun, number))
     from iscsim.cli.inquiry import describe_inquiry
 
-    description = describe_inquiry(answer, number)
+    description = login.do(lambda session: describe_inquiry(session, lun, number))
     if json:
         print_json(description)
         return
@@ -215,5 +215,5 @@ async def _write(session: Session, lun: int, lba: int, data: bytes) -> int:
     view, step = memoryview(data), _PIECE_BLOCKS * block_size
     for start in range(0, len(data), step):
         await session.write(lun, lba + start // block_size, view[start : start + step])
-    await session.synchronize_cache(lun)
+    await session.execute(lun, synchronize_cache_10(), check=True)
     return len(data) // block_size

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from iscsim.errors import SCSIError
 from iscsim.scsi.designator import Association, CodeSet, Designator, DesignatorType, udev_identifier
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
 from iscsim.scsi.vpd import (
@@ -19,6 +20,9 @@ from iscsim.scsi.vpd import (
     parse_unit_serial_number,
 )
 
+if TYPE_CHECKING:
+    from iscsim.initiator.session import Session
+
 
 def _name(kind: type[IntEnum], number: int) -> str:
     try:
@@ -27,8 +31,8 @@ def _name(kind: type[IntEnum], number: int) -> str:
         return f"{number:#x}"
 
 
-def _standard(data: bytes) -> dict[str, Any]:
-    answer = asdict(StandardInquiry.parse(data))
+def _standard(inquiry: StandardInquiry) -> dict[str, Any]:
+    answer = asdict(inquiry)
     return answer | {
         "device_type": _name(DeviceType, answer["device_type"]),
         "qualifier": _name(Qualifier, answer["qualifier"]),
@@ -59,8 +63,7 @@ def _identification(data: bytes) -> dict[str, Any]:
     }
 
 
-_PAGES: dict[int | None, Callable[[bytes], dict[str, Any]]] = {
-    None: _standard,
+_PAGES: dict[int, Callable[[bytes], dict[str, Any]]] = {
     VPDPage.SUPPORTED_PAGES: _supported_pages,
     VPDPage.UNIT_SERIAL_NUMBER: _serial_number,
     VPDPage.DEVICE_IDENTIFICATION: _identification,
@@ -70,11 +73,17 @@ _PAGES: dict[int | None, Callable[[bytes], dict[str, Any]]] = {
 }
 
 
-def describe_inquiry(data: bytes, page: int | None) -> dict[str, Any]:
-    """What INQUIRY data says, ready for JSON; a page we cannot read is shown in hexadecimal.
+async def describe_inquiry(session: Session, lun: int, page: int | None) -> dict[str, Any]:
+    """Ask a LUN and put the answer in words, ready for JSON; a page we cannot read stays hexadecimal.
 
     Raises:
-        ValueError: the target answered something else than was asked for.
+        ISCSIError: the target does not answer, or answers something else than was asked for.
     """
+    if page is None:
+        return _standard(await session.inquiry(lun))
+    data = await session.inquiry(lun, page)
     describe = _PAGES.get(page)
-    return describe(bytes(data)) if describe else {"page": f"{page:#04x}", "hex": bytes(data).hex(" ")}
+    try:
+        return describe(data) if describe else {"page": f"{page:#04x}", "hex": data.hex(" ")}
+    except ValueError as error:
+        raise SCSIError(f"page {page:#04x} of LUN {lun}: {error}") from error

@@ -1,34 +1,28 @@
 """The process that keeps sessions between commands: the first login starts it, the last logout ends it.
 
 It answers JSON-RPC on a socket in :func:`iscsim.cli.runtime.runtime_directory`. Run as
-``python -m iscsim.cli.keeper``; :func:`ask` does so when none is there.
+``python -m iscsim.cli.keeper``; :mod:`iscsim.cli.keeper_client` does so when none is there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import subprocess
 import sys
-import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iscsim.cli.errors import EnvironmentFailure
-from iscsim.cli.runtime import keeper_socket
 from iscsim.cli.units import unit_row
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError
-from iscsim.net.rpc import RPCServer, call
+from iscsim.net.rpc import RPCServer
 from iscsim.openstack.attach import AttachedVolume, attach
 from iscsim.openstack.connection_info import parse_connection_info
 from iscsim.session.chap import ChapConfig, ChapCredential
 
 if TYPE_CHECKING:
-    from iscsim.initiator.client import Session
+    from iscsim.initiator.session import Session
 
-_START_TIMEOUT_S = 10.0
 _IDLE_S = 2.0
 """How long a keeper without sessions waits for the next command."""
 
@@ -45,7 +39,7 @@ class KeptSession:
 
     def row(self) -> dict[str, Any]:
         """For ``iscsim sessions``."""
-        state = "failed" if self.session.failed else "logged in"
+        state = "logged in" if self.session.is_open else "failed"
         return {"sid": self.sid, "portal": self.portal, "target": self.target, "state": state}
 
 
@@ -105,7 +99,7 @@ class Keeper:
         rows = [kept.row() | {"volume": None} for kept in self._sessions.values()]
         for volume in self._volumes.values():
             for path in volume.paths:
-                state = "failed" if path.session.failed else "logged in"
+                state = "logged in" if path.session.is_open else "failed"
                 row = {"sid": None, "portal": path.spec.portal, "target": path.spec.target_name}
                 rows.append(row | {"state": state, "volume": volume.wwn})
         return rows
@@ -181,50 +175,6 @@ async def keep(socket: Path) -> None:
     finally:
         await server.close()
         await keeper.close()
-
-
-def ask(method: str, **params: Any) -> Any:
-    """Ask the keeper, starting one if there is none.
-
-    Raises:
-        RPCError: what was asked for failed; the message says why.
-        EnvironmentFailure: no keeper can be started.
-    """
-    socket = keeper_socket()
-    try:
-        return call(socket, method, **params)
-    except (FileNotFoundError, ConnectionRefusedError):
-        _start(socket)
-    return call(socket, method, **params)
-
-
-def ask_if_running(method: str, otherwise: Any, **params: Any) -> Any:
-    """Ask the keeper; without one the answer is ``otherwise``."""
-    try:
-        return call(keeper_socket(), method, **params)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return otherwise
-
-
-def _start(socket: Path) -> None:
-    """Start a keeper and wait until it answers; two commands at once start one."""
-    log = socket.with_suffix(".log")
-    with open(socket.with_suffix(".lock"), "w") as lock, open(log, "a") as errors:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [sys.executable, "-m", "iscsim.cli.keeper", str(socket)]
-        null = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=errors, start_new_session=True)
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            try:
-                call(socket, "sessions")
-            except OSError:
-                if process.poll() not in (None, 3):  # 3: another keeper was there first
-                    break
-                time.sleep(0.02)
-            else:
-                return
-    raise EnvironmentFailure(f"the process that keeps sessions does not start; see {log}")
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from iscsim.cli.arguments import (
     UserOption,
     chap_of,
 )
-from iscsim.cli.keeper import ask, ask_if_running
+from iscsim.cli.keeper_client import ask, ask_if_running
 from iscsim.cli.output import print_json, print_rows
 from iscsim.cli.runtime import default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS

@@ -1,0 +1,55 @@
+"""The initiator: sessions with targets, discovery, scanning, multipath.
+
+The names below are loaded when they are first used, so that the core without I/O stays without asyncio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iscsim.initiator.client import DEFAULT_INITIATOR_NAME as DEFAULT_INITIATOR_NAME
+    from iscsim.initiator.client import connect as connect
+    from iscsim.initiator.discovery import DiscoveredTarget as DiscoveredTarget
+    from iscsim.initiator.discovery import discover as discover
+    from iscsim.initiator.events import AsyncMessageReceived as AsyncMessageReceived
+    from iscsim.initiator.multipath import MultipathDevice as MultipathDevice
+    from iscsim.initiator.multipath import Path as Path
+    from iscsim.initiator.multipath import PathState as PathState
+    from iscsim.initiator.multipath import group_paths as group_paths
+    from iscsim.initiator.portal import Portal as Portal
+    from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
+    from iscsim.initiator.session import Result as Result
+    from iscsim.initiator.session import Session as Session
+    from iscsim.initiator.task import CommandAborted as CommandAborted
+    from iscsim.initiator.task import CommandTask as CommandTask
+    from iscsim.initiator.task import CommandTimedOut as CommandTimedOut
+    from iscsim.initiator.task import TargetFailure as TargetFailure
+    from iscsim.initiator.task import TransferIncomplete as TransferIncomplete
+
+_HOMES = {
+    "client": ("DEFAULT_INITIATOR_NAME", "connect"),
+    "discovery": ("DiscoveredTarget", "discover"),
+    "events": ("AsyncMessageReceived",),
+    "multipath": ("MultipathDevice", "Path", "PathState", "group_paths"),
+    "portal": ("Portal",),
+    "scan": ("LogicalUnitInfo",),
+    "session": ("Result", "Session"),
+    "task": ("CommandAborted", "CommandTask", "CommandTimedOut", "TargetFailure", "TransferIncomplete"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _HOME_OF[name]
+    except KeyError:
+        raise AttributeError(f"module 'iscsim.initiator' has no attribute {name!r}") from None
+    return getattr(import_module(f"iscsim.initiator.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -390,7 +390,7 @@ def connect(
         protocol, reached = await open_connection(
             config,
             start,
-            network=network or TCPNetwork(),
+            network=network or default_network(),
             recorder=recorder,
             rng=dice,
             timeouts=timeouts,
@@ -399,6 +399,11 @@ def connect(
         return Session(protocol, reached, command_timeout_s=command_timeout_s)
 
     return Connecting(opening)
+
+
+def default_network() -> Network:
+    """The machine's own."""
+    return TCPNetwork()
 
 
 def chap_config(chap: Chap) -> ChapConfig | None:

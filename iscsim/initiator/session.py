@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from iscsim.errors import ISCSIError, LocalProtocolError, SessionFailed
 from iscsim.initiator.scan import LogicalUnitInfo, scan
@@ -13,6 +13,7 @@ from iscsim.initiator.task import (
     CommandAborted,
     CommandTask,
     Logout,
+    MalformedData,
     Management,
     Ping,
     Request,
@@ -40,6 +41,8 @@ MAX_TRANSFER_LENGTH = 8 << 20
 _UNIT_ATTENTION_RETRIES = 4
 _MAX_LUN_LIST_LENGTH = 8 + 8 * 16384
 _LAST_32 = 0xFFFFFFFF
+_LUN_0 = encode_lun(0)
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -249,6 +252,10 @@ class Session:
                 break
         raise _failure(task, length - max(task.residual, 0), length)
 
+    async def flush(self, lun: LUN) -> None:
+        """Have everything written go to the medium (SBC-3, SYNCHRONIZE CACHE (10))."""
+        await self._checked(lun, commands.synchronize_cache_10())
+
     async def _read_in_parts(self, raw: bytes, lba: int, blocks: int, block_size: int) -> bytearray:
         data = bytearray(blocks * block_size)
         step = MAX_TRANSFER_LENGTH // block_size
@@ -282,11 +289,12 @@ class Session:
 
         Raises:
             CommandFailed: the unit has no such page.
-            ValueError: what came is no INQUIRY data.
+            MalformedData: what came is no INQUIRY data.
         """
         if page is not None:
             return await self._inquiry_page(lun, page)
-        return StandardInquiry.parse(await self._checked(lun, commands.inquiry(), data_in_length=255))
+        data = await self._checked(lun, commands.inquiry(), data_in_length=255)
+        return _parsed(StandardInquiry.parse, data)
 
     async def _inquiry_page(self, lun: LUN, page: int) -> bytes:
         length = 255
@@ -303,7 +311,7 @@ class Session:
 
         Raises:
             CommandFailed: as when there is no medium.
-            ValueError: what came makes no sense.
+            MalformedData: what came makes no sense.
         """
         capacity = await self._capacity(lun)
         self._block_sizes[self.lun_of(lun)] = capacity.block_size
@@ -311,7 +319,8 @@ class Session:
 
     async def _capacity(self, lun: LUN) -> Capacity:
         try:
-            return Capacity.parse_16(await self._checked(lun, commands.read_capacity_16(), data_in_length=32))
+            data = await self._checked(lun, commands.read_capacity_16(), data_in_length=32)
+            return _parsed(Capacity.parse_16, data)
         except CommandFailed as error:
             if error.sense is None or error.sense.key != SenseKey.ILLEGAL_REQUEST:
                 raise
@@ -327,7 +336,7 @@ class Session:
         length = 4096
         while True:
             cdb = commands.report_luns(allocation_length=length)
-            luns, needed = parse_lun_list(await self._checked(0, cdb, data_in_length=length))
+            luns, needed = _parsed(parse_lun_list, await self._checked(_LUN_0, cdb, data_in_length=length))
             if needed <= length or length == _MAX_LUN_LIST_LENGTH:
                 return luns
             length = min(needed, _MAX_LUN_LIST_LENGTH)
@@ -426,6 +435,14 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _parsed(parse: Callable[[Buffer], Parsed], data: Buffer) -> Parsed:
+    """What a target sent, read by ``parse``. Raises MalformedData when it cannot be."""
+    try:
+        return parse(data)
+    except ValueError as error:
+        raise MalformedData(str(error)) from error
 
 
 def _read_cdb(lba: int, blocks: int) -> bytes:

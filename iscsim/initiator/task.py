@@ -32,6 +32,10 @@ class TransferIncomplete(SCSIError):
     """A command ended well, but fewer bytes were moved than it asked for."""
 
 
+class MalformedData(SCSIError, ValueError):
+    """A command ended well, but its data cannot be what was asked for."""
+
+
 def _nobody(request: Request) -> None:
     """Nobody waits for the end of this request."""
 

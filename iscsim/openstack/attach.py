@@ -14,7 +14,7 @@ from iscsim.initiator.multipath import MultipathDevice, Path
 from iscsim.openstack.connection_info import ConnectionInfo, PathSpec
 
 if TYPE_CHECKING:
-    from iscsim.initiator.client import Session
+    from iscsim.initiator.session import Session
     from iscsim.initiator.scan import LogicalUnitInfo
 
 Progress = Callable[[str], None]

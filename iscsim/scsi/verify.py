@@ -32,8 +32,8 @@ def _range(unit: LogicalUnit, cdb: bytes) -> tuple[int, int, int]:
 
 
 def _first_difference(ours: Buffer, theirs: Buffer) -> int | None:
-    """Offset in bytes of the first mismatch; a bisection, because comparing slices is what Python does fast."""
-    left, right = memoryview(ours), memoryview(theirs)
+    """Offset in bytes of the first mismatch, by bisection: comparing slices is what Python does fast."""
+    left, right = bytes(ours), bytes(theirs)  # a view compares byte by byte, bytes with memcmp
     if left == right:
         return None
     start, end = 0, min(len(left), len(right))
@@ -47,7 +47,7 @@ def _first_difference(ours: Buffer, theirs: Buffer) -> int | None:
 
 
 def _compare(unit: LogicalUnit, lba: int, expected: Buffer) -> None:
-    """Raises 0E/1D/00, with the offset of the first mismatch as INFORMATION, when the medium says otherwise."""
+    """Raises 0E/1D/00, its INFORMATION the offset of the first mismatch, when the medium says otherwise."""
     difference = _first_difference(unit.read(lba, len(expected) // unit.block_size), expected)
     if difference is not None:
         raise CheckCondition(SenseKey.MISCOMPARE, ASC.MISCOMPARE_DURING_VERIFY, information=difference)
@@ -128,7 +128,7 @@ def _compare_and_write_length(mapped: MappedLUN, cdb: bytes) -> int:
     check_writable(mapped)
     _, access, lba, blocks = layouts.COMPARE_AND_WRITE.struct.unpack_from(cdb)
     check_transfer(mapped.logical_unit, access, lba, blocks)
-    return 2 * blocks * mapped.logical_unit.block_size
+    return int(2 * blocks * mapped.logical_unit.block_size)
 
 
 def orwrite(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:

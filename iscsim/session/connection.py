@@ -81,6 +81,10 @@ class Connection:
         self.phase = phase
         self._legal = self._legal_in[phase]
 
+    def use_tap(self, tap: Tap | None) -> None:
+        """Put ``tap`` between this connection and the wire, at any time; None takes it away."""
+        self.tap = tap
+
     def receive_data(self, data: Buffer, now: float) -> None:
         """Bytes came in at ``now``. Then call :meth:`data_to_send` and :meth:`events`.
 

@@ -47,9 +47,17 @@ class CommandWindow:
         """The next command has arrived."""
         self.exp_cmd_sn = (self.exp_cmd_sn + 1) & SERIAL_MASK
 
+    def untake(self) -> None:
+        """The last command is rejected: its CmdSN counts as not received (RFC 7143 section 7.3)."""
+        self.exp_cmd_sn = (self.exp_cmd_sn - 1) & SERIAL_MASK
+
     def give_back(self) -> None:
         """A command has completed: the initiator may send one more."""
         self.max_cmd_sn = (self.max_cmd_sn + 1) & SERIAL_MASK
+
+    def take_back(self) -> None:
+        """The last :meth:`give_back` was too early; only before its MaxCmdSN has been sent."""
+        self.max_cmd_sn = (self.max_cmd_sn - 1) & SERIAL_MASK
 
 
 class CommandNumbers:

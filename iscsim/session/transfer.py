@@ -91,6 +91,7 @@ class DataOutTransfer:
         "_bursts",
         "_first_limit",
         "_parameters",
+        "_room",
         "_unsolicited",
         "failure",
         "length",
@@ -103,13 +104,14 @@ class DataOutTransfer:
         self._first_limit = min(parameters.first_burst_length, expected_data_transfer_length)
         self._asked = 0  # bytes that have come or have been asked for
         self._buffer: Buffer = b""
+        self._room = min(self._first_limit, self.length)  # bytes to allocate when data comes
         self._bursts: dict[int, _Burst] = {}  # by Target Transfer Tag
         self._unsolicited: _Burst | None = None
 
     @property
     def data(self) -> Buffer:
         """What has come, in order; complete when :attr:`complete`."""
-        return self._buffer if len(self._buffer) == self.length else memoryview(self._buffer)[: self.length]
+        return self._buffer
 
     @property
     def complete(self) -> bool:
@@ -133,12 +135,18 @@ class DataOutTransfer:
             self._keep(0, immediate)
         self._asked = length
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether an R2T is due: data is left to ask for, and MaxOutstandingR2T allows one more."""
+        if self._unsolicited is not None or self.failure is not None or self._asked >= self.length:
+            return False
+        return len(self._bursts) < self._parameters.max_outstanding_r2t
+
     def next_burst(self, target_transfer_tag: int) -> tuple[int, int] | None:
         """(offset, length) to ask for with an R2T of that tag, or None when nothing may be asked now."""
-        if self._unsolicited is not None or self.failure is not None or self._asked >= self.length:
+        if not self.may_ask:
             return None
-        if len(self._bursts) >= self._parameters.max_outstanding_r2t:
-            return None
+        self._room = self.length
         offset = self._asked
         self._asked = min(self.length, offset + self._parameters.max_burst_length)
         self._bursts[target_transfer_tag] = _Burst(offset, self._asked)
@@ -199,7 +207,9 @@ class DataOutTransfer:
         if offset == 0 and len(data) >= self.length:
             self._buffer = memoryview(data)[: self.length]  # one PDU holds it all: no copy
             return
-        if not self._buffer:
-            self._buffer = bytearray(self.length)
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(self._room)
+        elif len(self._buffer) < self._room:
+            self._buffer += bytes(self._room - len(self._buffer))
         end = min(offset + len(data), self.length)
-        self._buffer[offset:end] = memoryview(data)[: end - offset]  # type: ignore[index]
+        self._buffer[offset:end] = memoryview(data)[: end - offset]

@@ -6,10 +6,10 @@ from construct import Bytes, Int8ub, Int16ub, Int24ub, Padding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsim.scsi import capacity, cdb, designator, inquiry, mode, sense, vpd
+from iscsim.scsi import capacity, cdb, designator, inquiry, mode, sense, supported, vpd
 from iscsim.scsi.layout import Layout, bits, derive, masks, pad_text
 
-ROOMS = (capacity, cdb, designator, inquiry, mode, sense, vpd)
+ROOMS = (capacity, cdb, designator, inquiry, mode, sense, supported, vpd)
 LAYOUTS = {
     f"{module.__name__.rsplit('.', 1)[1]}.{name}": value
     for module in ROOMS

@@ -267,38 +267,34 @@ def test_stopping_flushes_unless_told_not_to(make_rig, no_flush, flushes):
     rig.good(cdb.test_unit_ready())
 
 
-# UNMAP
+# PREVENT ALLOW MEDIUM REMOVAL
+
+PREVENT, ALLOW = bytes.fromhex("1e0000000100"), bytes.fromhex("1e0000000000")
+EJECT = cdb.start_stop_unit(start=False, load_eject=True)
 
 
-def test_unmap_frees(make_rig):
-    rig = make_rig(thin=True)
-    rig.good(cdb.write_10(0, 100), data(100))
-    rig.good(*cdb.unmap([(10, 20), (50, 1), (0, 0), (2048, 0)]))
-    zeroed = [lba for lba in range(100) if rig.good(cdb.read_10(lba, 1)) == bytes(512)]
-    assert zeroed == [*range(10, 30), 50]
+def test_a_prevented_medium_stays_until_it_is_allowed_to_leave(make_rig):
+    rig = make_rig(removable=True)
+    rig.good(PREVENT)
+    assert rig.fault(EJECT) == "05/53/02"
+    rig.good(ALLOW)
+    rig.good(EJECT)
 
 
-def test_unmap_checks_everything_before_it_frees_anything(make_rig):
-    rig = make_rig(thin=True)
-    rig.good(cdb.write_10(0, 1), data(1))
-    assert rig.fault(*cdb.unmap([(0, 1), (2048, 1)])) == "05/21/00"
-    assert rig.good(cdb.read_10(0, 1)) == data(1)
+@pytest.mark.parametrize("leave", ["nexus loss", "reset"])
+def test_prevention_ends_with_the_nexus_and_with_a_reset(make_rig, leave):
+    rig = make_rig(removable=True)
+    other = rig.connect("iqn.other")
+    other.take(rig.unit)
+    rig.good(PREVENT, nexus=other)
+    assert rig.fault(EJECT) == "05/53/02"
+    if leave == "reset":
+        rig.server.logical_unit_reset(rig.nexus, rig.lun)
+    else:
+        rig.server.nexus_lost(other)
+    rig.good(EJECT)
 
 
-@pytest.mark.parametrize("parameters", [b"", bytes(8), bytes.fromhex("0006000800000000") + bytes(8)])
-def test_unmap_without_a_whole_descriptor_does_nothing(make_rig, parameters):
-    rig = make_rig(thin=True)
-    assert rig.good(cdb.unmap([])[0], parameters) == b""
-
-
-@pytest.mark.parametrize(
-    "options, fault", [({"thin": False}, "05/20/00"), ({"thin": True, "read_only": True}, "07/27/00")]
-)
-def test_unmap_refused(make_rig, options, fault):
-    assert make_rig(**options).fault(*cdb.unmap([(0, 1)])) == fault
-
-
-def test_unmap_of_a_header_that_is_cut_or_too_many_descriptors(make_rig):
-    rig = make_rig(thin=True)
-    assert rig.fault(cdb.unmap([])[0], bytes(7)) == "05/1a/00"
-    assert rig.fault(*cdb.unmap([(0, 1)] * 257)) == "05/26/00"
+def test_a_fixed_disk_has_nothing_to_prevent(rig):
+    assert rig.sense(PREVENT).field_pointer == FieldPointer(4, 1)
+    assert rig.good(ALLOW) == b""

@@ -1,0 +1,143 @@
+"""Asking a portal for its targets: SendTargets in a discovery session (RFC 7143 Appendix C)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
+from iscsim.initiator.client import (
+    DEFAULT_INITIATOR_NAME,
+    Chap,
+    InitiatorProtocol,
+    PortalLike,
+    chap_config,
+    default_network,
+    open_connection,
+    random_isid,
+    with_digests,
+)
+from iscsim.initiator.connection import Timeouts
+from iscsim.initiator.portal import Portal, parse_portal
+from iscsim.initiator.task import Logout, TextNegotiation
+from iscsim.pdu.text import Pair, shown
+from iscsim.session.chap import Randomness
+from iscsim.session.keys import SessionType
+from iscsim.session.login import LoginConfig
+from iscsim.session.names import normalize_name
+from iscsim.session.parameters import Wishes
+
+if TYPE_CHECKING:
+    from iscsim.net.network import Network, Recorder
+
+logger = logging.getLogger("iscsim.initiator")
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveredTarget:
+    """A target and the portals it can be reached through."""
+
+    name: str
+    portals: list[Portal] = field(default_factory=list)
+
+
+async def discover(
+    portal: PortalLike,
+    *,
+    initiator_name: str = DEFAULT_INITIATOR_NAME,
+    chap: Chap = None,
+    header_digest: bool | None = None,
+    data_digest: bool | None = None,
+    network: Network | None = None,
+    recorder: Recorder | None = None,
+    rng: Randomness | None = None,
+    login_timeout_s: float = 15.0,
+) -> list[DiscoveredTarget]:
+    """The targets this initiator may use, in the order told; the options are those of ``connect()``.
+
+    Raises:
+        ConnectionFailed: no connection, or no end of login or answer in time.
+        LoginFailed: the portal refuses.
+        ConfigError: a name, a secret or the portal is none.
+    """
+    config = LoginConfig(
+        initiator_name=normalize_name(initiator_name),
+        session_type=SessionType.DISCOVERY,
+        chap=chap_config(chap),
+        wishes=with_digests(Wishes(), header_digest, data_digest),
+    )
+    dice = secrets.SystemRandom() if rng is None else rng
+    protocol, reached = await open_connection(
+        config,
+        parse_portal(portal),
+        network=network or default_network(),
+        recorder=recorder,
+        rng=dice,
+        timeouts=Timeouts(login_s=login_timeout_s),
+        isid=random_isid(dice),
+    )
+    try:
+        return parse_targets(await _send_targets(protocol), reached)
+    except SessionFailed as error:
+        raise ConnectionFailed(str(error)) from None
+    finally:
+        await _leave(protocol)
+
+
+async def _send_targets(protocol: InitiatorProtocol) -> list[Pair]:
+    request = TextNegotiation([("SendTargets", "All")])
+    future = protocol.begin(request, None)
+    protocol.core.negotiate(request)
+    await future
+    return request.answers
+
+
+async def _leave(protocol: InitiatorProtocol) -> None:
+    """Log out if that is possible, close in any case."""
+    try:
+        if not protocol.core.closing:
+            request = Logout()
+            future = protocol.begin(request, None)
+            protocol.core.logout(request)
+            await future
+    except ISCSIError as error:
+        logger.info("%s: %s", protocol.core.label, error)
+    finally:
+        protocol.close()
+    await protocol.closed
+
+
+def parse_targets(pairs: list[Pair], asked: Portal) -> list[DiscoveredTarget]:
+    """Targets from TargetName and TargetAddress pairs (RFC 7143 Appendix C).
+
+    A target without an address is at the portal that was asked, one told twice has the portals of both.
+    Keys we do not know are passed over, addresses that are none are logged.
+
+    Raises:
+        ConnectionFailed: an address before the first name.
+    """
+    targets: dict[str, DiscoveredTarget] = {}
+    current: DiscoveredTarget | None = None
+    for key, value in pairs:
+        if key == "TargetName":
+            current = targets.setdefault(value, DiscoveredTarget(value))
+        elif key == "TargetAddress":
+            if current is None:
+                raise ConnectionFailed(f"{asked} answered SendTargets with an address of no target")
+            _add_portal(current, value)
+    for target in targets.values():
+        if not target.portals:
+            target.portals.append(asked)
+    return list(targets.values())
+
+
+def _add_portal(target: DiscoveredTarget, address: str) -> None:
+    try:
+        portal = parse_portal(address)
+    except ConfigError:
+        logger.warning("%s: TargetAddress %s is none", target.name, shown(address))
+        return
+    if portal not in target.portals:
+        target.portals.append(portal)

@@ -1,0 +1,54 @@
+"""``iscsim.serve``: a target in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import iscsim
+
+
+async def test_portals_have_real_ports_in_the_order_of_their_groups() -> None:
+    async with iscsim.serve(portals=2) as target:
+        assert len({portal.rpartition(":")[2] for portal in target.portals}) == 2
+        assert "127.0.0.1:0" not in target.portals
+        assert target.portal == target.portals[0]
+
+
+async def test_sessions_are_those_logged_in_now() -> None:
+    async with iscsim.serve() as target:
+        assert target.sessions == []
+        async with iscsim.connect(target.portal, target.name, initiator_name="iqn.2026-11.test:host"):
+            assert [session.initiator_name for session in target.sessions] == ["iqn.2026-11.test:host"]
+        assert target.sessions == []
+
+
+async def test_lun_may_be_mapped_while_a_session_lives() -> None:
+    unit = iscsim.LogicalUnit(iscsim.MemoryStore(2048), serial="late")
+    async with iscsim.serve() as target, iscsim.connect(target.portal, target.name) as session:
+        await session.scan()
+        target.lun_map.add(5, unit)
+        added, removed = await session.rescan()
+        assert ([found.number for found in added], removed) == ([5], [])
+
+
+async def test_description_with_a_mistake_is_refused() -> None:
+    with pytest.raises(iscsim.ConfigError, match="not a LUN"):
+        async with iscsim.serve(luns={1: ""}):
+            pass
+
+
+async def test_capture_is_written(tmp_path: Path) -> None:
+    async with iscsim.serve(pcap=tmp_path / "a.pcapng") as target:
+        async with iscsim.connect(target.portal, target.name) as session:
+            await session.ping()
+    assert (tmp_path / "a.pcapng").read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+
+
+def test_every_public_name_can_be_loaded() -> None:
+    for name in iscsim.__all__:
+        assert getattr(iscsim, name) is not None
+    assert set(dir(iscsim)) >= set(iscsim.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        iscsim.nothing  # noqa: B018
