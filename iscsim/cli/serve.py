@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +52,9 @@ def serve(
     pcap: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Capture every session to a pcapng file.")
     ] = None,
+    control: Annotated[
+        Path | None, typer.Option(metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, stop.")
+    ] = None,
     run_command: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +82,7 @@ def serve(
     entity, targets = build(plan, default_port=0 if run_command is not None else 3260)
     for spec in (each for served in targets for each in served.initiators if each.ambiguous):
         _warn_ambiguous(spec)
-    raise typer.Exit(run(_serve(entity, targets, pcap, run_command)))
+    raise typer.Exit(run(_serve(entity, targets, pcap, control, run_command)))
 
 
 def _warn_ambiguous(spec: InitiatorSpec) -> None:
@@ -109,10 +112,14 @@ def _plan(
 
 
 async def _serve(
-    entity: NetworkEntity, targets: list[ServedTarget], pcap: Path | None, command: str | None
+    entity: NetworkEntity,
+    targets: list[ServedTarget],
+    pcap: Path | None,
+    control: Path | None,
+    command: str | None,
 ) -> int:
-    loop = asyncio.get_running_loop()
-    with ExitStack() as stack:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async with AsyncExitStack() as stack:
         recorder = None
         if pcap is not None:
             from iscsim.capture import Recorder, epoch_offset_s
@@ -120,13 +127,16 @@ async def _serve(
             recorder = stack.enter_context(Recorder(pcap, epoch_offset_s=epoch_offset_s(loop.time())))
         server = TargetServer(entity, recorder=recorder)
         await _start(server)
-        try:
-            if command is not None:
-                return await _run(command, targets[0])
-            _first_screen(entity, targets)
-            return await _until_interrupted()
-        finally:
-            await server.close()
+        stack.push_async_callback(server.close)
+        if control is not None:
+            await _listen_for_control(stack, control, entity, stop)
+        stack.enter_context(_interrupts(stop))
+        if command is not None:
+            variables = environment(targets[0]) | ({"control": str(control)} if control else {})
+            return await _run(command, variables, stop)
+        _first_screen(entity, targets, control)
+        await stop.wait()
+        return 0
 
 
 async def _start(server: TargetServer) -> None:
@@ -135,6 +145,21 @@ async def _start(server: TargetServer) -> None:
     except OSError as error:
         portals = ", ".join(str(portal) for portal in server.entity.portals)
         raise EnvironmentFailure(f"cannot listen on {portals}: {os.strerror(error.errno or 0)}") from error
+
+
+async def _listen_for_control(
+    stack: AsyncExitStack, path: Path, entity: NetworkEntity, stop: asyncio.Event
+) -> None:
+    from iscsim.net.rpc import RPCServer
+    from iscsim.target.admin import TargetAdmin
+
+    server = RPCServer(path, TargetAdmin(entity, stop.set).methods)
+    try:
+        await server.start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise EnvironmentFailure(f"cannot listen on {path}: {reason}") from error
+    stack.push_async_callback(server.close)
 
 
 @contextmanager
@@ -149,24 +174,15 @@ def _interrupts(handler: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _until_interrupted() -> int:
-    stop = asyncio.Event()
-    with _interrupts(stop):
-        await stop.wait()
-    return 0
-
-
-async def _run(command: str, served: ServedTarget) -> int:
-    """Run ``command`` in a shell with the target's addresses in its environment; returns its status."""
-    stop = asyncio.Event()
-    with _interrupts(stop):
-        process = await asyncio.create_subprocess_shell(command, env={**os.environ, **environment(served)})
-        ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())
-        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not ended.done():
-            await _terminate(process, ended)
-        status = await ended
+async def _run(command: str, variables: dict[str, str], stop: asyncio.Event) -> int:
+    """Run ``command`` in a shell with ``variables`` in its environment; returns its status."""
+    process = await asyncio.create_subprocess_shell(command, env={**os.environ, **variables})
+    ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ended.done():
+        await _terminate(process, ended)
+    status = await ended
     return status if status >= 0 else 128 - status  # as a shell reports a signal
 
 
@@ -197,7 +213,7 @@ def shown(portal: Portal) -> str:
     return format_portal(wildcard.get(portal.address, portal.address), portal.port)
 
 
-def _first_screen(entity: NetworkEntity, targets: list[ServedTarget]) -> None:
+def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: Path | None) -> None:
     for served in targets:
         node = served.node
         print(f"target   {node.name}  (personality {entity.policy.name})")
@@ -219,4 +235,6 @@ def _first_screen(entity: NetworkEntity, targets: list[ServedTarget]) -> None:
         print(f"         iscsi-inq iscsi://{where}/{node.name}/{first}")
         print(f"         qemu-img info iscsi://{where}/{node.name}/{first}")
         print(f"         iscsiadm -m discovery -t sendtargets -p {where}")
+    if control is not None:
+        print(f"control  {control}")
     print("stop     Ctrl-C", flush=True)

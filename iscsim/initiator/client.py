@@ -30,6 +30,7 @@ DEFAULT_INITIATOR_NAME = "iqn.2026-11.dev.iscsim:initiator"
 MAX_REDIRECTIONS = 4
 _RECEIVE_LENGTH = 256 << 10
 _HEADERS_ONLY = 48
+_LONG = 32 << 10
 _JOIN_LENGTH = 16 << 10
 """Up to this it is quicker to join pieces than to have the kernel gather them."""
 _WRITE_HIGH_WATER = 4 << 20
@@ -57,7 +58,6 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._view = memoryview(bytearray(_RECEIVE_LENGTH))
         self._header_view = self._view[:_HEADERS_ONLY]
         self._room: memoryview | None = None
-        self._expect_long = False
         self.loop = asyncio.get_running_loop()
         self.time = self.loop.time
         self.ready: asyncio.Future[None] = self.loop.create_future()
@@ -82,12 +82,9 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         """Where the next bytes go: home, when they are the rest of a long data segment."""
         self._room = room = self.core.room()
         if room is not None:
-            self._expect_long = True
             return room
-        if self._expect_long:  # where one was others follow: take just the header, then its data go home
-            self._expect_long = False
-            return self._header_view
-        return self._view
+        # where one was others follow: take just the header, then the data can go home
+        return self._header_view if self.core.commands.last_length >= _LONG else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the target: hand them to the core, send what it answers."""

@@ -52,6 +52,8 @@ class CommandService:
         self.tasks: dict[int, CommandTask] = {}
         self.queue: deque[CommandTask] = deque()
         """Commands for which the window was closed (RFC 7143 section 4.2.2.1)."""
+        self.last_length = 0
+        """How long the data of the last Data-In was: the next one is likely as long."""
         self._placed: CommandTask | None = None
         self._in_order = True
         self._parameters = Parameters()
@@ -178,7 +180,8 @@ class CommandService:
         """Data of a read, and its status when S is set (RFC 7143 section 11.7)."""
         task = self.tasks.get(pdu.initiator_task_tag) or self._task_of(pdu)
         data, offset = pdu.data, pdu.buffer_offset
-        end = offset + len(data)
+        self.last_length = length = len(data)
+        end = offset + length
         if pdu.data_sn != task.transfer_sn:
             raise SequenceError(f"Data-In with DataSN {pdu.data_sn}, expected {task.transfer_sn}", "7.9")
         task.transfer_sn += 1
@@ -197,7 +200,7 @@ class CommandService:
             if task.buffer is None:
                 task.buffer = bytearray(task.data_in_length)
             task.buffer[offset:end] = data
-        task.received += len(data)
+        task.received += length
         connection = self._connection
         if pdu.status_present:
             self._end_with_data_in(task, pdu)

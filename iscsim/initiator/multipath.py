@@ -13,7 +13,6 @@ from iscsim.initiator.scan import LogicalUnitInfo, examine
 from iscsim.initiator.session import Session
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure
 from iscsim.pdu import Buffer
-from iscsim.scsi.cdb import synchronize_cache_10
 
 logger = logging.getLogger("iscsim.initiator")
 
@@ -118,12 +117,6 @@ class MultipathDevice:
     async def write(self, lba: int, data: Buffer) -> None:
         """Write whole blocks. Raises as :meth:`read` does, and ValueError for a part of a block."""
         await self._on_some_path(lambda path: path.session.write(path.unit, lba, data))
-
-    async def flush(self) -> None:
-        """Have what was written reach the medium (SBC-3, SYNCHRONIZE CACHE (10)). Raises as `read` does."""
-        await self._on_some_path(
-            lambda path: path.session.execute(path.unit, synchronize_cache_10(), check=True)
-        )
 
     async def flush(self) -> None:
         """Have everything written go to the medium. Raises as :meth:`read` does."""

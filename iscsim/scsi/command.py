@@ -30,6 +30,8 @@ class CommandFlag(IntFlag):
     NEEDS_MEDIUM = 2
     # There only on thin units, which REPORT SUPPORTED OPERATION CODES has to know.
     THIN_ONLY = 4
+    # Refused when the initiator offers more or less Data-Out than the command wants, instead of a residual.
+    EXACT_DATA_OUT = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from iscsim.scsi.command import Command, CommandFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
-from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
@@ -25,6 +25,7 @@ _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, 
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
 _NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
+_EXACT_DATA_OUT = CommandFlag.EXACT_DATA_OUT
 
 
 class DeviceServer:
@@ -35,7 +36,9 @@ class DeviceServer:
     def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
         self._table = tuple(commands.get(opcode) for opcode in range(256))
 
-    def execute(self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"") -> Completion:
+    def execute(
+        self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"", offered: int | None = None
+    ) -> Completion:
         """Run one command to its end.
 
         ``lun`` is the 8 bytes of the request, ``cdb`` its CDB (shorter ones are padded with zeros as iSCSI
@@ -45,7 +48,7 @@ class DeviceServer:
         mapped = nexus.lun_map.by_lun.get(lun)
         try:
             if mapped is None:
-                return self._execute_elsewhere(nexus, lun, cdb, data_out)
+                return self._execute_elsewhere(nexus, lun, cdb, data_out, offered)
             if len(cdb) < _SHORTEST_SLOT:
                 cdb = _padded(cdb)
             command = self._table[cdb[0]]
@@ -54,17 +57,21 @@ class DeviceServer:
             unit = mapped.logical_unit
             if unit.restricted or nexus.unit_attentions:
                 _admit(nexus, unit, command)
+            if offered is not None and command.flags & _EXACT_DATA_OUT:
+                _check_offer(mapped, cdb, command, offered)
             return command.handler(nexus, mapped, cdb, data_out)  # type: ignore[misc]
         except CheckCondition as condition:
             return _failed(condition.sense, mapped.logical_unit if mapped else None)
         except OSError as error:
             return _failed(self._store_sense(error, cdb), mapped.logical_unit if mapped else None)
 
-    def _execute_elsewhere(self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion:
+    def _execute_elsewhere(
+        self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer, offered: int | None
+    ) -> Completion:
         """A LUN in an unusual spelling, the well-known unit, or none at all."""
         mapped = nexus.lun_map.lookup(lun)
         if mapped is not None:
-            return self.execute(nexus, encode_lun(mapped.number), cdb, data_out)
+            return self.execute(nexus, encode_lun(mapped.number), cdb, data_out, offered)
         if lun == REPORT_LUNS_WELL_KNOWN_LUN:
             return spc.answer_well_known(nexus, _padded(cdb))
         return spc.answer_unmapped(nexus, _padded(cdb))
@@ -160,6 +167,12 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command) -> None:
             raise CheckCondition(SenseKey.UNIT_ATTENTION, attention.value)
     if unit.restricted and command.flags & _NEEDS_MEDIUM:
         unit.check_medium()
+
+
+def _check_offer(mapped: MappedLUN, cdb: bytes, command: Command, offered: int) -> None:
+    """Raises 05/24/00 when the initiator and the CDB disagree about the length of Data-Out."""
+    if command.data_out_length is not None and command.data_out_length(mapped, cdb) != offered:
+        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
 
 
 def _failed(sense: Sense, unit: LogicalUnit | None) -> Completion:

@@ -31,10 +31,9 @@ __all__ = ["LogicalUnit", "derive_wwn"]
 LOCAL_OUI = "024953"
 MAXIMUM_TRANSFER_LENGTH = 16 << 20
 OPTIMAL_TRANSFER_LENGTH = 1 << 20
-MAXIMUM_UNMAP_LENGTH = 1 << 30
+MAXIMUM_UNMAP_BLOCKS = 1 << 20
 MAXIMUM_UNMAP_DESCRIPTORS = 256
-MAXIMUM_WRITE_SAME_LENGTH = 64 << 20
-MAXIMUM_COMPARE_AND_WRITE_BLOCKS = 255
+MAXIMUM_COMPARE_AND_WRITE_BLOCKS = 128
 _VERSIONS = (
     VersionDescriptor.SAM_5,
     VersionDescriptor.ISCSI,
@@ -166,12 +165,12 @@ class LogicalUnit:
             maximum_transfer_blocks=self.maximum_transfer_blocks,
             optimal_transfer_blocks=OPTIMAL_TRANSFER_LENGTH // self.block_size,
             optimal_transfer_granularity_blocks=1 << self.physical_block_exponent,
-            maximum_unmap_blocks=MAXIMUM_UNMAP_LENGTH // self.block_size if self.thin else 0,
+            maximum_unmap_blocks=MAXIMUM_UNMAP_BLOCKS if self.thin else 0,
             maximum_unmap_descriptors=MAXIMUM_UNMAP_DESCRIPTORS if self.thin else 0,
             optimal_unmap_granularity_blocks=max(4096 // self.block_size, 1) if self.thin else 0,
             unmap_granularity_alignment=0 if self.thin else None,
             maximum_compare_and_write_blocks=MAXIMUM_COMPARE_AND_WRITE_BLOCKS,
-            maximum_write_same_blocks=MAXIMUM_WRITE_SAME_LENGTH // self.block_size,
+            maximum_write_same_blocks=self.maximum_transfer_blocks,
             write_same_non_zero=True,
         )
 

@@ -6,12 +6,7 @@ from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
-from iscsim.scsi.logical_unit import (
-    MAXIMUM_UNMAP_DESCRIPTORS,
-    MAXIMUM_UNMAP_LENGTH,
-    MAXIMUM_WRITE_SAME_LENGTH,
-    LogicalUnit,
-)
+from iscsim.scsi.logical_unit import MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.sbc import check_writable
@@ -37,7 +32,7 @@ def unmap(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Co
     ranges = _unmap_ranges(data_out)
     if any(lba + blocks > unit.blocks for lba, blocks in ranges):
         raise _out_of_range()
-    if sum(blocks for _, blocks in ranges) > MAXIMUM_UNMAP_LENGTH // unit.block_size:
+    if sum(blocks for _, blocks in ranges) > MAXIMUM_UNMAP_BLOCKS:
         raise _invalid_parameter(8)
     for lba, blocks in ranges:
         unit.store.unmap(lba, blocks)
@@ -110,7 +105,7 @@ def _write_same_size(mapped: MappedLUN, flags: int, lba: int, blocks: int) -> in
         raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
     if lba + blocks > unit.blocks:
         raise _out_of_range()
-    if blocks > MAXIMUM_WRITE_SAME_LENGTH // unit.block_size:
+    if blocks > unit.maximum_transfer_blocks:
         raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
     return unit.block_size
 
@@ -133,9 +128,10 @@ def _write_same_16_length(mapped: MappedLUN, cdb: bytes) -> int:
 
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_EXACT = _MEDIUM | CommandFlag.EXACT_DATA_OUT
 
 COMMANDS: dict[int, Command] = {
     Opcode.UNMAP: Command(unmap, layouts.UNMAP, _MEDIUM | CommandFlag.THIN_ONLY, _unmap_length),
-    Opcode.WRITE_SAME_10: Command(write_same_10, layouts.WRITE_SAME_10, _MEDIUM, _write_same_10_length),
-    Opcode.WRITE_SAME_16: Command(write_same_16, layouts.WRITE_SAME_16, _MEDIUM, _write_same_16_length),
+    Opcode.WRITE_SAME_10: Command(write_same_10, layouts.WRITE_SAME_10, _EXACT, _write_same_10_length),
+    Opcode.WRITE_SAME_16: Command(write_same_16, layouts.WRITE_SAME_16, _EXACT, _write_same_16_length),
 }

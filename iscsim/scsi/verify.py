@@ -6,7 +6,7 @@ from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
-from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.sbc import check_transfer, check_writable
@@ -128,6 +128,8 @@ def _compare_and_write_length(mapped: MappedLUN, cdb: bytes) -> int:
     check_writable(mapped)
     _, access, lba, blocks = layouts.COMPARE_AND_WRITE.struct.unpack_from(cdb)
     check_transfer(mapped.logical_unit, access, lba, blocks)
+    if blocks > MAXIMUM_COMPARE_AND_WRITE_BLOCKS:
+        raise invalid_field(13)
     return int(2 * blocks * mapped.logical_unit.block_size)
 
 
@@ -170,7 +172,10 @@ COMMANDS: dict[int, Command] = {
     Opcode.WRITE_AND_VERIFY_12: Command(write_and_verify, layouts.VERIFY_12, _MEDIUM, _write_length),
     Opcode.WRITE_AND_VERIFY_16: Command(write_and_verify, layouts.VERIFY_16, _MEDIUM, _write_length),
     Opcode.COMPARE_AND_WRITE: Command(
-        compare_and_write, layouts.COMPARE_AND_WRITE, _MEDIUM, _compare_and_write_length
+        compare_and_write,
+        layouts.COMPARE_AND_WRITE,
+        _MEDIUM | CommandFlag.EXACT_DATA_OUT,
+        _compare_and_write_length,
     ),
     Opcode.ORWRITE_16: Command(orwrite, layouts.TRANSFER_16, _MEDIUM, _write_length),
     Opcode.PRE_FETCH_10: Command(pre_fetch, layouts.PRE_FETCH_10, _MEDIUM),

@@ -207,9 +207,10 @@ class DataOutTransfer:
         if offset == 0 and len(data) >= self.length:
             self._buffer = memoryview(data)[: self.length]  # one PDU holds it all: no copy
             return
-        if not isinstance(self._buffer, bytearray):
-            self._buffer = bytearray(self._room)
-        elif len(self._buffer) < self._room:
-            self._buffer += bytes(self._room - len(self._buffer))
+        kept = self._buffer
+        if not isinstance(kept, bytearray) or len(kept) < self._room:
+            grown = bytearray(self._room)
+            grown[: len(kept)] = kept
+            self._buffer = kept = grown
         end = min(offset + len(data), self.length)
-        self._buffer[offset:end] = memoryview(data)[: end - offset]
+        kept[offset:end] = memoryview(data)[: end - offset]

@@ -26,12 +26,14 @@ from iscsim.pdu import (
     TextRequest,
 )
 from iscsim.session.chap import Randomness
-from iscsim.session.connection import FULL_FEATURE, LOGIN, Connection, Phase
+from iscsim.session.connection import FULL_FEATURE, LOGIN, Connection, Phase, Tap
 from iscsim.session.events import PDURejected
 from iscsim.session.framer import DamagedPDU
 from iscsim.session.numbering import SERIAL_MASK
 from iscsim.target.commands import CommandService
+from iscsim.target.held import Request
 from iscsim.target.login import LoginService
+from iscsim.target.rejection import RequestRejected
 from iscsim.target.task_management import manage
 from iscsim.target.text import TextService
 
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 
 _DISCOVERY = frozenset({Phase.DISCOVERY})
 _ANY_SESSION = FULL_FEATURE | _DISCOVERY
+_MAX_IMMEDIATE = 32
+"""Immediate requests taken from one piece of the stream; what they are answered has no other bound.
 
-Request = SCSICommand | TaskManagementRequest | TextRequest | LogoutRequest | NOPOut
+RFC 7143 section 4.2.2.1 asks for two at least.
+"""
 
 
 def _in_sequence(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -52,11 +57,22 @@ def _in_sequence(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], No
     """
 
     def receive(connection: TargetConnection, pdu: Request) -> None:
+        window = connection.session.window
         if pdu.immediate:
-            handler(connection, pdu)
+            if not connection.admits_immediate(pdu):
+                return
         elif connection.take_turn(pdu):
-            connection.session.window.give_back()
+            window.give_back()
+        else:
+            return
+        try:
             handler(connection, pdu)
+        except RequestRejected as rejection:
+            if not pdu.immediate:
+                window.take_back()
+                window.untake()
+            connection.reject(pdu, rejection.reason, str(rejection))
+        else:
             connection.release_held()
 
     return receive
@@ -115,28 +131,47 @@ class TargetConnection(Connection):
         RFC 7143 section 4.2.2.1: what lies outside ExpCmdSN to MaxCmdSN, or came before, is silently
         ignored.
         """
+        if not self.may_come(pdu.cmd_sn):
+            return False
         window = self.session.window
-        if pdu.cmd_sn == window.exp_cmd_sn and pdu.cmd_sn != self._first_beyond:
+        if pdu.cmd_sn == window.exp_cmd_sn:
             window.take()
             return True
-        held = self.session.held
-        if window.holds(pdu.cmd_sn) and pdu.cmd_sn not in held and pdu.cmd_sn != window.exp_cmd_sn:
-            pdu.data = bytes(pdu.data)  # it may wait long: do not keep the whole segment alive
-            held[pdu.cmd_sn] = [pdu]
+        self.session.held.hold(pdu)
+        return False
+
+    def may_come(self, cmd_sn: int) -> bool:
+        """Whether ``cmd_sn`` is one this piece of the stream may use: ExpCmdSN to the MaxCmdSN of before."""
+        exp_cmd_sn = self.session.window.exp_cmd_sn
+        return (cmd_sn - exp_cmd_sn) & SERIAL_MASK < (self._first_beyond - exp_cmd_sn) & SERIAL_MASK
+
+    def is_ahead(self, pdu: Request) -> bool:
+        """Whether requests before this immediate one have not come yet."""
+        return self.session.window.exp_cmd_sn != pdu.cmd_sn and self.may_come((pdu.cmd_sn - 1) & SERIAL_MASK)
+
+    def admits_immediate(self, pdu: Request) -> bool:
+        """Whether one more immediate request is taken now; if not it is rejected."""
+        self._immediate_count += 1
+        if self._immediate_count <= _MAX_IMMEDIATE:
+            return True
+        self.reject(pdu, RejectReason.IMMEDIATE_COMMAND_REJECT, "too many immediate requests at once")
         return False
 
     def release_held(self) -> None:
-        """Handle the commands whose turn has now come, with the data that came behind them."""
-        held, window = self.session.held, self.session.window
-        if self._releasing:
+        """Handle the requests whose turn has now come, with the data that came behind them."""
+        held = self.session.held
+        if self._releasing or not held:
             return
         self._releasing = True
-        while held and (pdus := held.pop(window.exp_cmd_sn, None)) is not None:
-            if not pdus:  # a place that was plugged: nothing to do for it (RFC 7143 section 11.6.1)
-                window.take()
-                window.give_back()
-            for pdu in pdus:
-                self._handle(pdu)
+        while (place := held.pop(self.session.window.exp_cmd_sn, None)) is not None:
+            for function in place.functions:
+                manage(self, function)
+            if place.plugged:  # nothing to do for it (RFC 7143 section 11.6.1)
+                self.session.window.take()
+                self.session.window.give_back()
+            elif place.request is not None:
+                for pdu in (place.request, *place.data_out):
+                    self._handle(pdu)
         self._releasing = False
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
@@ -146,11 +181,19 @@ class TargetConnection(Connection):
         MaxCmdSN of before, no further. That bounds what one piece can make us do.
         """
         self._last_receipt = now
+        self._immediate_count = 0
         if self.phase is not Phase.LOGIN:
             self._first_beyond = (self.session.window.max_cmd_sn + 1) & SERIAL_MASK
         super().receive_data(data, now)
 
+    def use_tap(self, tap: Tap | None) -> None:
+        """See :meth:`Connection.use_tap`: the quick path must not pass the tap by."""
+        super().use_tap(tap)
+        if self.phase is not Phase.LOGIN:
+            self.commands.update_limits()
+
     _first_beyond = -1
+    _immediate_count = 0
     _releasing = False
     _ending_node = ""
 
@@ -170,7 +213,8 @@ class TargetConnection(Connection):
         self.commands.begin(session)
         self._first_beyond = (session.window.max_cmd_sn + 1) & SERIAL_MASK
         self._enter(Phase.DISCOVERY if session.is_discovery else Phase.FULL_FEATURE)
-        if self.entity.policy.nop_in_interval_s:
+        # RFC 7143 section 7.4.3: a discovery session is sent nothing but answers
+        if self.entity.policy.nop_in_interval_s and not session.is_discovery:
             self.set_timer(self._look_for_silence, self.now + self.entity.policy.nop_in_interval_s)
 
     def _login_timed_out(self) -> None:
@@ -180,9 +224,16 @@ class TargetConnection(Connection):
         """End every session of this node once the answer being made has its place in the queue."""
         self._ending_node = message
 
+    def end_node_if_asked(self) -> None:
+        """That answer has its place now."""
+        if self._ending_node and self.session.node is not None:
+            for session in list(self.session.node.sessions):
+                session.end(self._ending_node)
+
     def connection_lost(self) -> None:
         """The TCP connection is gone: with its only connection a session at level 0 is gone too."""
-        self.end()
+        cut = self.framer.pending_length
+        self.end(f"the connection was lost {cut} bytes into a PDU" if cut else "")
         if self.phase is not Phase.LOGIN:
             self.session.end()
 
@@ -243,7 +294,7 @@ class TargetConnection(Connection):
         """Send the target's own ping; without an answer in time the connection ends."""
         self._ping_tag = self._ping_tag % 0xFFFF + 1
         self.send(NOPIn(target_transfer_tag=self._ping_tag, **self.numbers_without_status()))
-        if self._ping_unanswered not in self._deadlines:
+        if self.entity.policy.nop_in_timeout_s and self._ping_unanswered not in self._deadlines:
             self.set_timer(self._ping_unanswered, self.now + self.entity.policy.nop_in_timeout_s)
 
     def _ping_unanswered(self) -> None:
@@ -270,6 +321,11 @@ class TargetConnection(Connection):
 
     def _logout_response(self, pdu: LogoutRequest) -> LogoutResponseCode:
         # RFC 7143 sections 11.14 and 11.15.1
+        if self.session.is_discovery and pdu.reason != LogoutReason.CLOSE_SESSION:
+            # RFC 7143 section 4.3
+            raise RequestRejected(
+                RejectReason.PROTOCOL_ERROR, f"logout reason {pdu.reason} in a discovery session"
+            )
         if pdu.reason == LogoutReason.CLOSE_SESSION:
             return LogoutResponseCode.SUCCESS
         if pdu.reason == LogoutReason.CLOSE_CONNECTION:
@@ -288,10 +344,7 @@ class TargetConnection(Connection):
         self.commands.receive_data_out(pdu)
 
     def _receive_task_management(self, pdu: TaskManagementRequest) -> None:
-        self.send(manage(self, pdu))
-        if self._ending_node and self.session.node is not None:
-            for session in list(self.session.node.sessions):
-                session.end(self._ending_node)
+        manage(self, pdu)
 
     def _receive_text(self, pdu: TextRequest) -> None:
         self.text.receive(pdu)

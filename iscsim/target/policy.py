@@ -19,6 +19,8 @@ class TargetPolicy:
     wishes: Wishes = field(default_factory=Wishes)
     command_window: int = 128
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
+    write_room: int = 64 << 20
+    """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""

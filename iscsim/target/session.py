@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iscsim.pdu import PDU
 from iscsim.scsi.nexus import ITNexus
 from iscsim.session.keys import SessionType
 from iscsim.session.names import initiator_port_name, target_port_name
 from iscsim.session.numbering import CommandWindow
 from iscsim.session.parameters import Parameters
+from iscsim.target.held import HeldRequests
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
     from iscsim.target.node import NetworkEntity, TargetNode
     from iscsim.target.task import Task
+    from iscsim.target.task_management import Fence
 
 
 class TargetSession:
     """A session a target has with one initiator port (RFC 7143 section 4.4.3.1).
 
-    ``held`` keeps commands that came before their turn, by CmdSN, each with the Data-Out PDUs behind
-    it; the command window bounds how many.
+    ``held`` keeps requests that came before their turn, ``tasks`` the commands under way by their tag,
+    ``fences`` the task management responses that wait for late data; the command window bounds all three.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class TargetSession:
         self.nexus = nexus
         self.connections: dict[int, TargetConnection] = {}
         self.tasks: dict[int, Task] = {}
-        self.held: dict[int, list[PDU]] = {}
+        self.held = HeldRequests()
+        self.fences: list[Fence] = []
 
     @property
     def identity(self) -> tuple[str, bytes, int]:
@@ -68,6 +70,7 @@ class TargetSession:
         siblings.remove(self)
         self.tasks.clear()
         self.held.clear()
+        self.fences.clear()
         for connection in list(self.connections.values()):
             connection.end(message)
             if connection.wake is not None:

@@ -24,14 +24,24 @@ FAILURE_CODES = {
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A write whose data is still coming; it stays on the connection its command came on."""
+    """A command under way: its data is still coming, or its answer has to wait for the store.
+
+    It stays on the connection its command came on. An ``aborted`` one ends without a response, and is kept
+    only until its late data has come.
+    """
 
     command: SCSICommand
     transfer: DataOutTransfer
     connection: TargetConnection
     wanted_length: int
     r2t_sn: int = 0
+    has_room: bool = False
     aborted: bool = False
+
+    @property
+    def tag(self) -> int:
+        """Its Initiator Task Tag."""
+        return self.command.initiator_task_tag
 
     def failure_sense(self, failure: DataOutFailure) -> bytes:
         """Sense data for a transfer that failed: ABORTED COMMAND."""

@@ -1,44 +1,114 @@
 """Task management functions (RFC 7143 sections 11.5 and 11.6): one table, one handler each.
 
-Commands complete within their own PDU unless their data is still coming, so a function finds few tasks.
+Commands complete within their own PDU unless their data is still coming or their store makes them wait,
+so a function finds few tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iscsim.pdu import (
-    SCSICommand,
+    RejectReason,
     TaskManagementFunction,
     TaskManagementRequest,
     TaskManagementResponse,
     TaskManagementResponseCode,
 )
-from iscsim.session.numbering import serial_less
+from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.session.numbering import serial_add, serial_less
+from iscsim.target.rejection import RequestRejected
 
 if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.connection import TargetConnection
     from iscsim.target.task import Task
 
 Code = TaskManagementResponseCode
+Handler = Callable[["TargetConnection", TaskManagementRequest], Code]
+
+_MAX_WAITING = 8
+"""Immediate functions that may wait for the commands before them."""
 
 
-def manage(connection: TargetConnection, pdu: TaskManagementRequest) -> TaskManagementResponse:
-    """Carry out a function and make its response."""
-    handler = _FUNCTIONS.get(pdu.function)
-    response = handler(connection, pdu) if handler else Code.FUNCTION_NOT_SUPPORTED
-    return TaskManagementResponse(
-        response=response, initiator_task_tag=pdu.initiator_task_tag, **connection.numbers()
+@dataclass(slots=True, eq=False)
+class Fence:
+    """A response that must not go out before the data of the tasks it ended has come."""
+
+    request: TaskManagementRequest
+    code: Code
+    tasks: set[Task]
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """One row of the table.
+
+    ``after_commands``: every command before it must have come (RFC 7143 section 4.2.3.3).
+    ``after_data``: the data asked for by R2Ts must have come too (RFC 7143 section 11.5.1 says so of two
+    functions only, and initiators do not send it after a reset).
+    """
+
+    handler: Handler
+    after_commands: bool = False
+    after_data: bool = False
+
+
+def manage(connection: TargetConnection, pdu: TaskManagementRequest) -> None:
+    """Carry out a function and answer it, now or when what it must wait for has come.
+
+    Raises:
+        RequestRejected: too many functions wait already.
+    """
+    function = _FUNCTIONS.get(pdu.function)
+    if function is None:
+        _respond(connection, pdu, Code.FUNCTION_NOT_SUPPORTED)
+    elif function.after_commands and connection.is_ahead(pdu):
+        if connection.session.held.waiting_functions >= _MAX_WAITING:
+            raise RequestRejected(RejectReason.IMMEDIATE_COMMAND_REJECT, "too many task management functions")
+        connection.session.held.wait(pdu)
+    else:
+        tasks = connection.session.tasks
+        before = [task for task in tasks.values() if not task.aborted]
+        code = function.handler(connection, pdu)
+        late = {task for task in before if task.aborted and tasks.get(task.tag) is task}
+        if function.after_data and late:
+            connection.session.fences.append(Fence(pdu, code, late))
+        else:
+            _respond(connection, pdu, code)
+            connection.end_node_if_asked()
+
+
+def data_ended(connection: TargetConnection, task: Task) -> None:
+    """The late data of an aborted task has come: answer the functions that waited for it."""
+    fences = connection.session.fences
+    for fence in list(fences):
+        fence.tasks.discard(task)
+        if not fence.tasks:
+            fences.remove(fence)
+            _respond(connection, fence.request, fence.code)
+
+
+def _respond(connection: TargetConnection, pdu: TaskManagementRequest, code: Code) -> None:
+    numbers = connection.numbers()
+    connection.send(
+        TaskManagementResponse(response=code, initiator_task_tag=pdu.initiator_task_tag, **numbers)
     )
 
 
-def _abort(tasks: Iterable[Task]) -> None:
+def _abort(tasks: Iterable[Task], by: TargetConnection) -> None:
     """End tasks without a response; their late data is swallowed."""
-    for task in tasks:
-        if not task.aborted:
-            task.aborted = True
-            task.connection.commands.forget(task)
+    ended = [task for task in tasks if not task.aborted]
+    for task in ended:
+        task.aborted = True
+    for task in ended:
+        task.connection.commands.forget(task)
+    for connection in {task.connection for task in ended}:
+        connection.commands.use_room()
+        if connection is not by and connection.wake is not None:
+            connection.wake()
 
 
 def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
@@ -47,76 +117,88 @@ def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Cod
     if task is not None and not task.aborted:
         if task.command.lun != pdu.lun:
             return Code.TASK_DOES_NOT_EXIST
-        _abort([task])
+        _abort([task], connection)
         return Code.FUNCTION_COMPLETE
-    for cmd_sn, held in session.held.items():
-        command = held[0]
-        if isinstance(command, SCSICommand) and command.initiator_task_tag == pdu.referenced_task_tag:
-            return _plug(connection, cmd_sn)
+    held = session.held.find(pdu.referenced_task_tag)
+    if held is not None:
+        return _plug(connection, held[0])
     # RFC 7143 section 11.6.1: a command that never came is taken as received if its CmdSN is one the
     # target still waits for and precedes this request
-    if session.window.holds(pdu.ref_cmd_sn) and serial_less(pdu.ref_cmd_sn, pdu.cmd_sn):
+    if connection.may_come(pdu.ref_cmd_sn) and serial_less(pdu.ref_cmd_sn, pdu.cmd_sn):
         return _plug(connection, pdu.ref_cmd_sn)
     return Code.TASK_DOES_NOT_EXIST
 
 
 def _plug(connection: TargetConnection, cmd_sn: int) -> Code:
     """Take a CmdSN as received without doing anything for it."""
-    connection.session.held[cmd_sn] = []
+    connection.session.held.plug(cmd_sn)
     connection.release_held()
     return Code.FUNCTION_COMPLETE
 
 
+def _plug_all_before(connection: TargetConnection, pdu: TaskManagementRequest) -> None:
+    """RFC 7143 section 4.2.3.3: what has not come when a target is reset is taken as received."""
+    if connection.is_ahead(pdu):
+        cmd_sn = connection.session.window.exp_cmd_sn
+        while cmd_sn != pdu.cmd_sn:
+            connection.session.held.plug(cmd_sn)
+            cmd_sn = serial_add(cmd_sn, 1)
+        connection.release_held()
+
+
 def _abort_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    if not _lun_exists(connection, pdu):
+    if _unit_of(connection, pdu.lun) is None:
         return Code.LUN_DOES_NOT_EXIST
-    _abort(task for task in list(connection.session.tasks.values()) if task.command.lun == pdu.lun)
+    tasks = list(connection.session.tasks.values())
+    _abort((task for task in tasks if task.command.lun == pdu.lun), connection)
     return Code.FUNCTION_COMPLETE
 
 
-def _tasks_of_unit(connection: TargetConnection, lun: bytes) -> list[Task]:
-    """The tasks of every nexus on the logical unit behind ``lun`` of this one."""
+def _unit_of(connection: TargetConnection, lun: bytes) -> LogicalUnit | None:
     nexus = connection.session.nexus
-    assert nexus is not None
-    unit = nexus.lun_map.lookup(lun)
+    mapped = nexus.lun_map.lookup(lun) if nexus is not None else None
+    return mapped.logical_unit if mapped is not None else None
+
+
+def _tasks_of_unit(connection: TargetConnection, unit: LogicalUnit) -> list[Task]:
+    """The tasks of every nexus on a logical unit."""
     return [
         task
         for session in connection.entity.sessions
-        for task in list(session.tasks.values())
-        if session.nexus is not None
-        and unit is not None
-        and (other := session.nexus.lun_map.lookup(task.command.lun)) is not None
-        and other.logical_unit is unit.logical_unit
+        for task in session.tasks.values()
+        if _unit_of(task.connection, task.command.lun) is unit
     ]
 
 
-def _lun_exists(connection: TargetConnection, pdu: TaskManagementRequest) -> bool:
-    nexus = connection.session.nexus
-    return nexus is not None and nexus.lun_map.lookup(pdu.lun) is not None
-
-
 def _clear_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    if not _lun_exists(connection, pdu):
+    unit = _unit_of(connection, pdu.lun)
+    if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    _abort(_tasks_of_unit(connection, pdu.lun))
+    tasks = _tasks_of_unit(connection, unit)
+    for session in {task.connection.session for task in tasks if not task.aborted}:
+        if session is not connection.session and session.nexus is not None:
+            # SAM-5: who loses commands to another initiator is told, as those end without a status
+            session.nexus.establish(unit, UnitAttention.COMMANDS_CLEARED)
+    _abort(tasks, connection)
     return Code.FUNCTION_COMPLETE
 
 
 def _logical_unit_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    if not _lun_exists(connection, pdu):
+    unit = _unit_of(connection, pdu.lun)
+    if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    _abort(_tasks_of_unit(connection, pdu.lun))
+    _abort(_tasks_of_unit(connection, unit), connection)
     assert connection.session.nexus is not None
     connection.entity.device_server.logical_unit_reset(connection.session.nexus, pdu.lun)
     return Code.FUNCTION_COMPLETE
 
 
 def _target_warm_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    node, nexus = connection.session.node, connection.session.nexus
-    assert node is not None
+    _plug_all_before(connection, pdu)
+    nexus = connection.session.nexus
     assert nexus is not None
-    for session in node.sessions:
-        _abort(list(session.tasks.values()))
+    for mapped in nexus.lun_map:
+        _abort(_tasks_of_unit(connection, mapped.logical_unit), connection)
     connection.entity.device_server.target_reset(nexus)
     return Code.FUNCTION_COMPLETE
 
@@ -128,15 +210,17 @@ def _target_cold_reset(connection: TargetConnection, pdu: TaskManagementRequest)
     return code
 
 
-_FUNCTIONS: dict[int, Callable[[TargetConnection, TaskManagementRequest], Code]] = {
-    TaskManagementFunction.ABORT_TASK: _abort_task,
-    TaskManagementFunction.ABORT_TASK_SET: _abort_task_set,
-    TaskManagementFunction.CLEAR_TASK_SET: _clear_task_set,
-    TaskManagementFunction.LOGICAL_UNIT_RESET: _logical_unit_reset,
-    TaskManagementFunction.TARGET_WARM_RESET: _target_warm_reset,
-    TaskManagementFunction.TARGET_COLD_RESET: _target_cold_reset,
-    # RFC 7143 section 11.6.1: reassignment needs ErrorRecoveryLevel 2
-    TaskManagementFunction.TASK_REASSIGN: lambda connection, pdu: (
-        Code.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
-    ),
+def _task_reassign(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
+    """RFC 7143 section 11.6.1: reassignment needs ErrorRecoveryLevel 2."""
+    return Code.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
+
+
+_FUNCTIONS: dict[int, _Function] = {
+    TaskManagementFunction.ABORT_TASK: _Function(_abort_task),
+    TaskManagementFunction.ABORT_TASK_SET: _Function(_abort_task_set, after_commands=True, after_data=True),
+    TaskManagementFunction.CLEAR_TASK_SET: _Function(_clear_task_set, after_commands=True, after_data=True),
+    TaskManagementFunction.LOGICAL_UNIT_RESET: _Function(_logical_unit_reset, after_commands=True),
+    TaskManagementFunction.TARGET_WARM_RESET: _Function(_target_warm_reset),
+    TaskManagementFunction.TARGET_COLD_RESET: _Function(_target_cold_reset),
+    TaskManagementFunction.TASK_REASSIGN: _Function(_task_reassign),
 }

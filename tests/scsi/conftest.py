@@ -94,7 +94,7 @@ class Rig:
 
     def execute(self, cdb: bytes, data_out: bytes = b"", **at: Any) -> Completion:
         nexus, lun = at.get("nexus", self.nexus), at.get("lun", self.lun)
-        return self.server.execute(nexus, lun, cdb, data_out)
+        return self.server.execute(nexus, lun, cdb, data_out, at.get("offered"))
 
     def good(self, cdb: bytes, data_out: bytes = b"", **at: Any) -> bytes:
         completion = self.execute(cdb, data_out, **at)

@@ -136,6 +136,25 @@ def test_data_out_length_leaves_a_unit_attention_alone(rig):
     assert rig.fault(cdb.write_10(0, 8)) == "06/2a/09"
 
 
+@pytest.mark.parametrize(
+    "command", [bytes.fromhex("41000000000000000100"), bytes.fromhex("93" + "00" * 12 + "010000")]
+)
+@pytest.mark.parametrize("offered, status", [(512, 0), (1024, 2), (0, 2), (None, 0)])
+def test_write_same_refuses_an_offer_of_another_length(rig, command, offered, status):
+    assert rig.execute(command, bytes(512), offered=offered).status == status
+
+
+def test_compare_and_write_of_nothing_refuses_an_offer_of_something(rig):
+    command = bytes.fromhex("89") + bytes(15)
+    assert rig.fault(command, offered=512 * 512) == "05/24/00"
+    assert rig.good(command, offered=0) == b""
+
+
+@pytest.mark.parametrize("offered", [0, 200, 512, 10000])
+def test_write_10_leaves_another_length_to_the_residual(rig, offered):
+    rig.good(cdb.write_10(0, 1), bytes(min(offered, 512)), offered=offered)
+
+
 # Resets
 
 

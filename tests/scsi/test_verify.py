@@ -150,6 +150,11 @@ def test_compare_and_write_of_nothing(written):
     assert written.good(compare_and_write(0, 0)) == b""
 
 
+def test_compare_and_write_above_the_limit_of_page_b0_is_refused(written):
+    written.good(compare_and_write(500, 128), bytes(128 * 1024))
+    assert written.sense(compare_and_write(500, 129), bytes(129 * 1024)).field_pointer == FieldPointer(13)
+
+
 def test_compare_and_write_refuses(written, make_rig):
     assert written.fault(compare_and_write(2048, 1), data(2)) == "05/21/00"
     assert written.fault(compare_and_write(0, 1, access=0x20), data(2)) == "05/24/00"

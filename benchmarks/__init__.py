@@ -1,0 +1,1 @@
+"""Side-by-side measurements against tgt and libiscsi: ``python -m benchmarks``."""

@@ -1,0 +1,92 @@
+"""What may be asked of a running target from outside: the methods of its control socket.
+
+Each takes keyword arguments and returns what JSON can say; ``iscsim serve --control`` answers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from iscsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from iscsim.target.node import NetworkEntity, TargetNode
+    from iscsim.target.session import TargetSession
+
+
+class TargetAdmin:
+    """Looks at, and ends, what one network entity serves. ``stop`` ends the serving itself."""
+
+    def __init__(self, entity: NetworkEntity, stop: Callable[[], None]) -> None:
+        self._entity = entity
+        self._stop = stop
+
+    @property
+    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Method name -> method."""
+        return {
+            "targets": self.targets,
+            "sessions": self.sessions,
+            "end_session": self.end_session,
+            "stop": self.stop,
+        }
+
+    async def targets(self) -> list[dict[str, Any]]:
+        """Every target with its portals, LUNs and ACLs; secrets stay here."""
+        return [_node_row(node) for node in self._entity.nodes.values()]
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Every session there is."""
+        return [_session_row(session) for session in self._entity.sessions]
+
+    async def end_session(self, tsih: int) -> dict[str, Any]:
+        """End one session; its connections close. Raises ConfigError when there is none of that handle."""
+        for session in self._entity.sessions:
+            if session.tsih == tsih:
+                row = _session_row(session)
+                session.end("ended by the administrator")
+                return row
+        raise ConfigError(f"no session with handle {tsih}")
+
+    async def stop(self) -> bool:
+        """Stop serving."""
+        self._stop()
+        return True
+
+
+def _node_row(node: TargetNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "alias": node.alias,
+        "portals": [
+            {"portal": str(portal), "portal_group_tag": tag}
+            for tag, group in sorted(node.portal_groups.items())
+            for portal in group.portals
+        ],
+        "luns": [
+            {
+                "lun": mapped.number,
+                "wwn": f"3{mapped.logical_unit.wwn}",
+                "blocks": mapped.logical_unit.blocks,
+                "block_size": mapped.logical_unit.block_size,
+                "read_only": mapped.read_only,
+            }
+            for mapped in node.lun_map
+        ],
+        "acls": [
+            {"initiator": acl.initiator_name, "chap": acl.chap is not None} for acl in node.acls.values()
+        ],
+    }
+
+
+def _session_row(session: TargetSession) -> dict[str, Any]:
+    return {
+        "tsih": session.tsih,
+        "type": session.parameters.session_type.value,
+        "initiator": session.initiator_name,
+        "isid": session.isid.hex(),
+        "target": session.node.name if session.node else None,
+        "portal_group_tag": session.portal_group_tag,
+        "connections": len(session.connections),
+    }
