@@ -66,6 +66,7 @@ async def serve(
     initiators: Sequence[str] = (),
     personality: str = "rfc",
     pcap: str | Path | None = None,
+    recorder: Recorder | None = None,
     network: Network | None = None,
     rng: Randomness | None = None,
 ) -> AsyncIterator[LiveTarget]:
@@ -73,7 +74,8 @@ async def serve(
 
     ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
-    127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file.
+    127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file,
+    ``recorder`` with a recorder that is there already.
 
     Raises:
         ConfigError: something described is wrong.
@@ -88,11 +90,11 @@ async def serve(
     )
     entity, (served,) = build(ServeConfig(personality=personality, targets=[described]))
     with ExitStack() as stack:
-        recorder = None
         if pcap is not None:
-            from iscsim.capture import Recorder, epoch_offset_s
+            from iscsim.capture import Recorder as FileRecorder
+            from iscsim.capture import epoch_offset_s
 
             now = asyncio.get_running_loop().time()
-            recorder = stack.enter_context(Recorder(pcap, epoch_offset_s=epoch_offset_s(now)))
+            recorder = stack.enter_context(FileRecorder(pcap, epoch_offset_s=epoch_offset_s(now)))
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
             yield LiveTarget(served.node, server, recorder)
