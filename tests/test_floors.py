@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "iscsim"
 ROOF = 6
 FLOORS = {"pdu": 0, "scsi": 0, "session": 1, "target": 2, "initiator": 2, "net": 2, "faults": 3, "capture": 3}
-FLOORS |= {"host": 4, "openstack": 5, "lab": ROOF, "cli": ROOF, "pytest_plugin": ROOF}
+FLOORS |= {"host": 4, "openstack": 5} | dict.fromkeys(("lab", "cli", "pytest_plugin", "__main__"), ROOF)
 USE_NET = {"target.server", "initiator.client"}  # the only ones to see another room of their own floor
 
 IMPURE = set("asyncio socket ssl time random secrets os subprocess threading mmap uvloop open()".split())

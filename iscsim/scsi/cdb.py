@@ -159,6 +159,15 @@ UNMAP = Layout(
     "parameter_list_length" / Int16ub,
     Padding(1),
 )
+# Parameter data of GET LBA STATUS (SBC-3): a header and one descriptor.
+LBA_STATUS = Layout(
+    "data_length" / Int32ub,
+    Padding(4),
+    "lba" / Int64ub,
+    "blocks" / Int32ub,
+    "status" / bits(_=4, provisioning=4),
+    Padding(3),
+)
 # Parameter list of UNMAP (SBC-3): a header and 16-byte block descriptors.
 UNMAP_HEADER = Layout("data_length" / Int16ub, "descriptors_length" / Int16ub, Padding(4))
 UNMAP_DESCRIPTOR = Layout("lba" / Int64ub, "blocks" / Int32ub, "reserved" / Bytes(4))

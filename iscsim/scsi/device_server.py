@@ -20,6 +20,9 @@ from iscsim.scsi.unit_attention import UnitAttention
 __all__ = ["COMMANDS", "DeviceServer"]
 
 COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS, **verify.COMMANDS, **provisioning.COMMANDS}
+COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
+    service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
+)
 COMMANDS |= supported.commands(COMMANDS)
 _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
@@ -42,8 +45,9 @@ class DeviceServer:
         """Run one command to its end.
 
         ``lun`` is the 8 bytes of the request, ``cdb`` its CDB (shorter ones are padded with zeros as iSCSI
-        does), ``data_out`` what the initiator sent, see `data_out_length`. Whatever is wrong with them is in
-        the completion: this never raises for what came over the wire.
+        does), ``data_out`` what the initiator sent, see `data_out_length`. ``offered`` is how many bytes it
+        was ready to send (iSCSI's expected data transfer length), for the commands that take no other number
+        than theirs. Whatever is wrong is in the completion: this never raises for what came over the wire.
         """
         mapped = nexus.lun_map.by_lun.get(lun)
         try:

@@ -8,13 +8,17 @@ from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
-from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.opcode import Opcode, ServiceAction
 from iscsim.scsi.sbc import check_writable
 from iscsim.scsi.sense import CheckCondition, FieldPointer, SenseKey
+from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16"]
 
+_MAPPED, _DEALLOCATED = 0, 1  # PROVISIONING STATUS
+_HOLE = bytes(4096)  # fewer zeros do not end an extent of data
+_WINDOW_LENGTH = 4 << 20  # as far as GET LBA STATUS looks
 _FILL_LENGTH = 1 << 20  # WRITE SAME writes its block in pieces of this size
 _SAME = layouts.WRITE_SAME_16.masks("flags")
 _ANCHOR = layouts.UNMAP.masks("flags")["anchor"]
@@ -127,6 +131,37 @@ def _write_same_16_length(mapped: MappedLUN, cdb: bytes) -> int:
     return _write_same_size(mapped, flags, lba, blocks)
 
 
+# GET LBA STATUS.
+
+
+def get_lba_status(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+    """SBC-3, GET LBA STATUS: the extent at the starting address, and whether it takes space.
+
+    LBPRZ is 1, so a block of zeros and a block that is not there cannot be told apart, and are not.
+    """
+    unit = mapped.logical_unit
+    if not unit.thin:
+        raise invalid_field(1, 4)
+    _, _, lba, allocation_length, _ = layouts.SERVICE_ACTION_IN_16.struct.unpack_from(cdb)
+    if lba >= unit.blocks:
+        raise _out_of_range()
+    blocks, status = _extent(unit, lba)
+    length = layouts.LBA_STATUS.size - 4
+    data = layouts.LBA_STATUS.build(data_length=length, lba=lba, blocks=blocks, status=status)
+    return Completion(Status.GOOD, data[:allocation_length])
+
+
+def _extent(unit: LogicalUnit, lba: int) -> tuple[int, int]:
+    """Blocks from ``lba`` on in one state, and the state. Only so far is looked: the host asks again."""
+    window = min(unit.blocks - lba, _WINDOW_LENGTH // unit.block_size)
+    data = bytes(unit.read(lba, window))
+    zeros = (len(data) - len(data.lstrip(b"\0"))) // unit.block_size
+    if zeros:
+        return zeros, _DEALLOCATED
+    end = data.find(_HOLE)
+    return (window if end < 0 else -(-end // unit.block_size)), _MAPPED
+
+
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
 _EXACT = _MEDIUM | CommandFlag.EXACT_DATA_OUT
 
@@ -134,4 +169,11 @@ COMMANDS: dict[int, Command] = {
     Opcode.UNMAP: Command(unmap, layouts.UNMAP, _MEDIUM | CommandFlag.THIN_ONLY, _unmap_length),
     Opcode.WRITE_SAME_10: Command(write_same_10, layouts.WRITE_SAME_10, _EXACT, _write_same_10_length),
     Opcode.WRITE_SAME_16: Command(write_same_16, layouts.WRITE_SAME_16, _EXACT, _write_same_16_length),
+}
+
+# Under SERVICE ACTION IN (16).
+SERVICE_ACTIONS_IN_16: dict[int, Command] = {
+    ServiceAction.GET_LBA_STATUS & 0x1F: Command(
+        get_lba_status, layouts.SERVICE_ACTION_IN_16, _MEDIUM | CommandFlag.THIN_ONLY
+    )
 }

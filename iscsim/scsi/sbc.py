@@ -16,7 +16,7 @@ from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS", "check_transfer", "check_writable"]
+__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable"]
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
@@ -197,8 +197,7 @@ def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
 def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, START STOP UNIT: there is no spindle to stop, but a removable medium can leave.
 
-    With a POWER CONDITION the START and LOEJ bits mean nothing. A medium somebody prevents from leaving
-    stays.
+    With a POWER CONDITION the START and LOEJ bits mean nothing.
     """
     unit = mapped.logical_unit
     _, _, _, power = layouts.START_STOP_UNIT.struct.unpack_from(cdb)
@@ -206,11 +205,11 @@ def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buf
     if not power & _POWER["condition"] and loej:
         if not unit.removable:
             raise invalid_field(4, 1)
+        if unit.preventing:  # a locked tray moves neither way
+            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
         if start:
             unit.load(by=nexus)
             return Completion()
-        if unit.preventing:
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
     if not power & _POWER["no_flush"] and not start:
         unit.store.flush()
     if not power & _POWER["condition"] and loej:
@@ -247,17 +246,15 @@ COMMANDS: dict[int, Command] = {
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
     Opcode.WRITE_16: Command(write_16, layouts.TRANSFER_16, _MEDIUM, _write_length_16),
     Opcode.READ_CAPACITY_10: Command(read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM),
-    Opcode.SERVICE_ACTION_IN_16: Command(
-        service_actions={
-            ServiceAction.READ_CAPACITY_16 & 0x1F: Command(
-                read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM
-            )
-        }
-    ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
     Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT),
     Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
         prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL
     ),
+}
+
+# Under SERVICE ACTION IN (16).
+SERVICE_ACTIONS_IN_16: dict[int, Command] = {
+    ServiceAction.READ_CAPACITY_16 & 0x1F: Command(read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM)
 }

@@ -16,12 +16,15 @@ from iscsim.pdu import (
     SCSIDataIn,
     SCSIDataOut,
     SCSIResponse,
+    UnknownAHS,
 )
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
 from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
+from iscsim.target.room import WriteRoom
 from iscsim.target.task import Task
+from iscsim.target.task_management import data_ended
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
@@ -43,7 +46,8 @@ class CommandService:
         self._connection = connection
         self._device_server = connection.entity.device_server
         self._next_tag = 0
-        self._delayed: list[tuple[float, int, SCSICommand, Completion, int]] = []
+        self._room = WriteRoom(connection.entity.policy.write_room)
+        self._delayed: list[tuple[float, int, Task, Completion]] = []
         self._delayed_count = 0
         self._quick_length = 0
 
@@ -71,6 +75,8 @@ class CommandService:
                 connection.take_turn(pdu)
                 return
             window.exp_cmd_sn = (cmd_sn + 1) & SERIAL_MASK
+        elif not connection.admits_immediate(pdu):
+            return
         if pdu.write or pdu.ahs or self._session.tasks:
             self._begin(pdu)
         else:
@@ -84,26 +90,43 @@ class CommandService:
 
     def _begin(self, pdu: SCSICommand) -> None:
         tasks, tag = self._session.tasks, pdu.initiator_task_tag
-        if tag in tasks and not tasks[tag].aborted:
-            self._give_back(pdu)
-            self._connection.reject(pdu, RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use")
+        if refusal := self._refusal(pdu):
+            if not pdu.immediate:
+                self._window.untake()
+            self._connection.reject(pdu, *refusal)
             return
-        if pdu.immediate and sum(task.command.immediate for task in tasks.values()) >= _MAX_IMMEDIATE_TASKS:
-            self._connection.reject(pdu, RejectReason.IMMEDIATE_COMMAND_REJECT, "too many immediate commands")
-            return
+        if tag in tasks:  # an aborted task whose late data now cannot be told from that of the new one
+            self._bury(tasks[tag])
         wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
         length = pdu.expected_data_transfer_length if pdu.write else 0
         transfer = DataOutTransfer(length, wanted, self._session.parameters)
         transfer.begin(pdu.data, pdu.final or not pdu.write)
         task = Task(pdu, transfer, self._connection, wanted)
+        pdu.data = b""  # the transfer has it: do not keep the whole segment alive
         if transfer.complete:
             self._execute(task)
         else:
             tasks[tag] = task
             self._ask(task)
 
+    def _refusal(self, pdu: SCSICommand) -> tuple[RejectReason, str] | None:
+        """Why this command is rejected, if it is (RFC 7143 section 11.17.1)."""
+        tasks, tag = self._session.tasks, pdu.initiator_task_tag
+        if tag in tasks and not tasks[tag].aborted:
+            return RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use"
+        if pdu.ahs and any(isinstance(segment, UnknownAHS) for segment in pdu.ahs):
+            return RejectReason.INVALID_PDU_FIELD, "SCSICommand with an AHS of unknown type"
+        if pdu.immediate and self._immediate_tasks() >= _MAX_IMMEDIATE_TASKS:
+            return RejectReason.IMMEDIATE_COMMAND_REJECT, "too many immediate commands"
+        return None
+
+    def _immediate_tasks(self) -> int:
+        return sum(task.command.immediate and not task.aborted for task in self._session.tasks.values())
+
     def _ask(self, task: Task) -> None:
-        """Send the R2Ts that are due (RFC 7143 section 11.8)."""
+        """Send the R2Ts that are due (RFC 7143 section 11.8), as far as there is room for the data."""
+        if not (task.transfer.may_ask and self._room.take(task)):
+            return
         while burst := task.transfer.next_burst(self._next_tag + 1):
             self._next_tag = (self._next_tag + 1) % (RESERVED_TAG - 1)
             offset, length = burst
@@ -124,12 +147,17 @@ class CommandService:
         """A Data-Out: the next piece of a write under way."""
         task = self._session.tasks.get(pdu.initiator_task_tag)
         if task is None:
-            if not self._hold(pdu):
+            if not self._session.held.hold_data(pdu, self._session.parameters.first_burst_length):
                 message = f"Data-Out for unknown task tag {pdu.initiator_task_tag:#x}"
                 self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
             return
         if not task.transfer.expects(pdu):
             message = f"Data-Out for unknown transfer tag {pdu.target_transfer_tag:#x}"
+            self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
+            return
+        if pdu.target_transfer_tag != RESERVED_TAG and pdu.lun != task.command.lun:
+            # RFC 7143 sections 4.2.5.3 and 11.17.1: a LUN qualifying a transfer tag must be the command's
+            message = f"Data-Out for LUN {pdu.lun.hex()}, the command is for {task.command.lun.hex()}"
             self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
             return
         task.transfer.receive(pdu)
@@ -143,43 +171,50 @@ class CommandService:
             self._go_on(task)
 
     def _go_on(self, task: Task) -> None:
-        if task.transfer.complete:
-            del self._session.tasks[task.command.initiator_task_tag]
-            if not task.aborted:
-                self._execute(task)
+        if not task.transfer.complete:
+            self._ask(task)
+        elif task.aborted:
+            self._bury(task)
         else:
+            del self._session.tasks[task.tag]
+            self._execute(task)
+            self._room.give_back(task)
+            self.use_room()
+
+    def use_room(self) -> None:
+        """Ask for the data of writes that have waited for room."""
+        while (task := self._room.next()) is not None:
             self._ask(task)
 
     def forget(self, task: Task) -> None:
-        """A task was aborted: its place in the window is free, its late data will be swallowed."""
-        self._give_back(task.command)
-        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
-        tasks = self._session.tasks
-        if task.transfer.complete:
-            del tasks[task.command.initiator_task_tag]
-        aborted = [tag for tag, each in tasks.items() if each.aborted]
-        if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
-            del tasks[aborted[0]]
+        """A task was aborted: its place in the window is free, its late data will be swallowed.
 
-    def _hold(self, pdu: SCSIDataOut) -> bool:
-        """Keep unsolicited data behind a command that waits for its turn, up to FirstBurstLength."""
-        for pdus in self._session.held.values():
-            command = pdus[0]
-            if isinstance(command, SCSICommand) and command.initiator_task_tag == pdu.initiator_task_tag:
-                kept = sum(len(each.data) for each in pdus) + len(pdu.data)
-                if kept <= self._session.parameters.first_burst_length:
-                    pdu.data = bytes(pdu.data)
-                    pdus.append(pdu)
-                    return True
-        return False
+        Then call :meth:`use_room`.
+        """
+        self._give_back(task.command)
+        self._room.give_back(task)
+        self._delayed = [each for each in self._delayed if each[2] is not task]
+        heapq.heapify(self._delayed)
+        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        if task.transfer.complete:
+            del self._session.tasks[task.tag]
+        aborted = [each for each in self._session.tasks.values() if each.aborted]
+        if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
+            self._bury(aborted[0])
+
+    def _bury(self, task: Task) -> None:
+        """An aborted task has sent its late data, or is not waited for any longer."""
+        del self._session.tasks[task.tag]
+        data_ended(self._connection, task)
 
     def _execute(self, task: Task) -> None:
         command, failure = task.command, task.transfer.failure
         if failure is not None:
             completion = Completion(Status.CHECK_CONDITION, b"", task.failure_sense(failure))
         else:
+            offered = command.expected_data_transfer_length if command.write else None
             completion = self._device_server.execute(
-                self._nexus, command.lun, command.whole_cdb, task.transfer.data
+                self._nexus, command.lun, command.whole_cdb, task.transfer.data, offered
             )
         self._give_back(command)
         self._answer(command, completion, task.wanted_length)
@@ -240,7 +275,7 @@ class CommandService:
         """Send ``data`` as Data-In PDUs, the last with status if asked; returns how many."""
         connection, parameters = self._connection, self._session.parameters
         if connection.send_data_digest:
-            data = bytes(data)  # the digest must match what is sent, though the store may change
+            data = memoryview(bytes(data))  # the digest must match what is sent, though the store may change
         pieces = bursts(len(data), parameters.max_burst_length, parameters.max_send_data_segment_length)
         data_sn = -1
         for data_sn, (offset, length, final) in enumerate(pieces):
@@ -289,17 +324,24 @@ class CommandService:
     # -- stores that must wait ---------------------------------------------------------------------
 
     def _delay(self, pdu: SCSICommand, completion: Completion, wanted_length: int) -> None:
-        self._delayed_count += 1
+        """Keep an answer until it is ready; until then the command is a task with a place in the window."""
         assert completion.ready_at is not None
-        heapq.heappush(
-            self._delayed, (completion.ready_at, self._delayed_count, pdu, completion, wanted_length)
+        if not pdu.immediate:
+            self._window.take_back()
+        nothing = DataOutTransfer(0, 0, self._session.parameters)
+        task = self._session.tasks[pdu.initiator_task_tag] = Task(
+            pdu, nothing, self._connection, wanted_length
         )
+        self._delayed_count += 1
+        heapq.heappush(self._delayed, (completion.ready_at, self._delayed_count, task, completion))
         self._connection.set_timer(self._release_delayed, self._delayed[0][0])
 
     def _release_delayed(self) -> None:
         while self._delayed and self._delayed[0][0] <= self._connection.now:
-            _, _, pdu, completion, wanted_length = heapq.heappop(self._delayed)
-            self._answer_at_length(pdu, completion, wanted_length)
+            _, _, task, completion = heapq.heappop(self._delayed)
+            del self._session.tasks[task.tag]
+            self._give_back(task.command)
+            self._answer_at_length(task.command, completion, task.wanted_length)
         if self._delayed:
             self._connection.set_timer(self._release_delayed, self._delayed[0][0])
 

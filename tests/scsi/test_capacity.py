@@ -52,3 +52,7 @@ def test_parse_10_refuses_nonsense(data):
 def test_parse_16_survives_anything(data):
     with suppress(ValueError):
         assert Capacity.parse_16(data).size > 0
+
+
+def test_size_is_in_bytes():
+    assert Capacity(blocks=8, block_size=4096).size == 32768

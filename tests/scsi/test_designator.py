@@ -111,3 +111,8 @@ def test_udev_identifier_of_a_nameless_disk_is_empty():
 def test_udev_identifier_ignores_the_names_of_other_things():
     port = Designator(DesignatorType.NAA, CodeSet.BINARY, Association.TARGET_PORT, bytes.fromhex(WWN))
     assert udev_identifier([port]) == ""
+
+
+def test_a_naa_name_in_letters_that_are_no_number_has_no_naa():
+    assert unit_name(DesignatorType.NAA, CodeSet.ASCII, b"xyz").naa is None
+    assert (NAA_5.naa, NAA_6_ASCII.naa, EUI.naa) == (5, 6, None)

@@ -91,3 +91,8 @@ def test_parsers_survive_anything(data):
                 parse(data)
         else:
             parse(data).find(0x08)
+
+
+def test_a_subpage_that_is_cut_in_its_header_is_left_out():
+    whole = ControlPage().encode()
+    assert [page.code for page in ModePage.parse_all(whole + bytes.fromhex("4a01"))] == [0x0A]

@@ -143,3 +143,53 @@ def test_page_b2_says_what_there_is(make_rig):
         unmap=True, write_same_16=True, write_same_10=True, reads_zeros=True, provisioning_type=2
     )
     assert page == expected
+
+
+# GET LBA STATUS
+
+
+def get_lba_status(lba, length=24):
+    return cdb.SERVICE_ACTION_IN_16.build(opcode=0x9E, service_action=0x12, lba=lba, allocation_length=length)
+
+
+def extent(rig, lba):
+    fields = cdb.LBA_STATUS.parse(rig.good(get_lba_status(lba)))
+    assert (fields["data_length"], fields["lba"]) == (20, lba)
+    return fields["blocks"], fields["status"]
+
+
+@pytest.mark.parametrize("block_size", [512, 4096])
+def test_get_lba_status_walks_the_extents(make_rig, block_size):
+    rig = make_rig(MemoryStore(2048, block_size), thin=True)
+    rig.good(cdb.write_10(100, 50), b"x" * 50 * block_size)
+    assert extent(rig, 0) == (100, 1)
+    assert extent(rig, 100) == (50, 0)
+    assert extent(rig, 120) == (30, 0)
+    assert extent(rig, 150)[1] == 1
+
+
+def test_get_lba_status_after_unmap(make_rig):
+    rig = make_rig(thin=True)
+    rig.good(cdb.write_10(0, 64), data(64))
+    rig.good(*cdb.unmap([(8, 1)]))
+    assert extent(rig, 8) == (1, 1)
+    assert extent(rig, 9) == (55, 0)
+
+
+def test_get_lba_status_looks_only_so_far(make_rig):
+    rig = make_rig(MemoryStore(1 << 50), thin=True)
+    assert extent(rig, 1 << 40) == (8192, 1)
+    assert extent(rig, (1 << 50) - 3) == (3, 1)
+
+
+@pytest.mark.parametrize("lba", [2048, 2049, (1 << 64) - 1])
+def test_get_lba_status_beyond_the_end(make_rig, lba):
+    assert make_rig(thin=True).fault(get_lba_status(lba)) == "05/21/00"
+
+
+def test_get_lba_status_is_cut_to_the_allocation_length(make_rig):
+    assert len(make_rig(thin=True).good(get_lba_status(0, 12))) == 12
+
+
+def test_get_lba_status_is_for_thin_units(rig):
+    assert rig.fault(get_lba_status(0)) == "05/24/00"

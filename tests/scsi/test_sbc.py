@@ -75,6 +75,12 @@ def test_zero_blocks_do_nothing(rig, access):
     assert rig.fault(access(2049, 0)) == "05/21/00"
 
 
+def test_the_6_byte_forms_reach_all_21_bits_of_address(make_rig):
+    rig = make_rig(MemoryStore(1 << 21))
+    rig.good(cdb.write_6((1 << 21) - 1, 1), data(1))
+    assert rig.good(cdb.read_6((1 << 21) - 1, 1)) == rig.good(cdb.read_16((1 << 21) - 1, 1)) == data(1)
+
+
 def test_read_6_of_zero_blocks_means_256(rig):
     assert len(rig.good(bytes.fromhex("080000000000"))) == 256 * 512
 
@@ -279,6 +285,15 @@ def test_a_prevented_medium_stays_until_it_is_allowed_to_leave(make_rig):
     assert rig.fault(EJECT) == "05/53/02"
     rig.good(ALLOW)
     rig.good(EJECT)
+
+
+def test_a_locked_tray_does_not_close_either(make_rig):
+    rig = make_rig(removable=True)
+    rig.good(EJECT)
+    rig.good(PREVENT)
+    assert rig.fault(cdb.start_stop_unit(start=True, load_eject=True)) == "05/53/02"
+    rig.good(ALLOW)
+    rig.good(cdb.start_stop_unit(start=True, load_eject=True))
 
 
 @pytest.mark.parametrize("leave", ["nexus loss", "reset"])

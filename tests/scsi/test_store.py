@@ -295,3 +295,36 @@ def test_without_pwrite_the_mapping_is_written(tmp_path, monkeypatch):
     store.write(1, pattern(4))
     store.flush()
     assert (tmp_path / "disk").read_bytes()[512:2560] == pattern(4)
+
+
+def test_a_file_that_cannot_be_mapped_is_a_config_error(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(module.mmap, "mmap", refuse)
+    with pytest.raises(ConfigError, match="cannot map 4096 bytes"):
+        FileStore(tmp_path / "disk", size=4096)
+
+
+def test_a_file_system_that_refuses_holes_gets_zeros(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "disk", size=1 << 20)
+    store.write(0, pattern(64))
+    monkeypatch.setattr(module.mmap, "MADV_REMOVE", -1)  # EINVAL
+    store.unmap(0, 64)
+    assert store.read(0, 64) == bytes(64 * 512)
+
+
+def test_a_system_without_madvise_gets_zeros(tmp_path, monkeypatch):
+    monkeypatch.delattr(module.mmap, "MADV_REMOVE")
+    monkeypatch.setattr(module.sys, "platform", "plan9")
+    for store in (FileStore(tmp_path / "disk", size=1 << 20), MemoryStore(2048)):
+        store.write(0, pattern(64))
+        store.unmap(0, 64)
+        assert store.read(0, 64) == bytes(64 * 512)
+
+
+def test_a_system_without_private_mappings_has_memory_all_the_same(monkeypatch):
+    monkeypatch.delattr(module.mmap, "MAP_PRIVATE")
+    store = MemoryStore(2048)
+    store.write(0, pattern(1))
+    assert store.read(0, 1) == pattern(1)

@@ -95,6 +95,7 @@ def test_verify_refuses(written, opcode):
 @each_write_and_verify
 def test_write_and_verify_writes(written, opcode):
     assert written.server.data_out_length(written.nexus, written.lun, write_and_verify(opcode, 1, 2)) == 1024
+    assert written.good(write_and_verify(opcode, 1, 0)) == b""
     written.good(write_and_verify(opcode, 1, 2), data(2, seed=9))
     assert written.good(cdb.read_10(1, 2)) == data(2, seed=9)
 
