@@ -22,6 +22,7 @@ from benchmarks.rows import LIMITS, MIB, ROWS, Load, Row, chosen
 from benchmarks.targets import TargetFailed, iscsim_target, tgtd_target
 
 IMAGE_LENGTH = 256 * MIB
+_TABLE_WIDTH = 138
 _FAILURES = (UnreadableOutput, TargetFailed, OSError, RuntimeError, subprocess.SubprocessError)
 Measure = Callable[[Row, int, int], float]
 
@@ -42,7 +43,7 @@ class Progress:
 
     def __call__(self, text: str) -> None:
         """Show one step."""
-        self._console.print(f"{time.monotonic() - self._start:6.1f} s  {text}", markup=False)
+        self._console.print(f"{time.monotonic() - self._start:6.1f} s  {text}", markup=False, soft_wrap=True)
 
 
 def make_image(path: Path) -> Path:
@@ -116,7 +117,6 @@ def compare_all(names: list[str], rounds: int, seconds: int, progress: Progress)
     for row in rows:
         if row.name in lacking:
             progress(f"{row.title}: left out, apt install {lacking[row.name]}")
-    results = {name: f"apt install {package}" for name, package in lacking.items()}
     compared: dict[str, Comparison] = {}
     if present:
         with tempfile.TemporaryDirectory(prefix="iscsim-bench-") as directory:
@@ -124,7 +124,9 @@ def compare_all(names: list[str], rounds: int, seconds: int, progress: Progress)
             with both_targets(present, Path(directory)) as ports:
                 for row in present:
                     compared[row.name] = compare(row, ports, rounds, seconds, progress)
-    return [compared.get(row.name) or Comparison(row, skipped=results[row.name]) for row in rows]
+    return [
+        compared.get(row.name) or Comparison(row, skipped=f"apt install {lacking[row.name]}") for row in rows
+    ]
 
 
 def weigh(names: list[str], rounds: int, progress: Progress) -> list[Figure]:
@@ -154,14 +156,19 @@ def main() -> None:
     names = chosen([row.name for row in ROWS] + [limit.name for limit in LIMITS], chosen_options.only)
     facts = peers.machine()
     rounds, seconds = chosen_options.rounds, chosen_options.seconds
-    rows = compare_all(names, rounds, seconds, progress)
+    try:
+        rows = compare_all(names, rounds, seconds, progress)
+    except _FAILURES as error:
+        raise SystemExit(f"benchmarks: a target could not be set up: {error}") from None
     figures = weigh(names, rounds, progress)
     console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
     console.print(f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, tgtd {facts['tgtd']}")
     if rows:
         console.print(speed_table(rows))
     if figures:
         console.print(footprint_table(figures))
+    facts["load average at end"] = [round(value, 2) for value in os.getloadavg()]
     settings = {"rounds": rounds, "seconds": seconds, "image_length": IMAGE_LENGTH}
     write_json(chosen_options.json, document(facts, settings, rows, figures))
     progress(f"all numbers are in {chosen_options.json}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 Buffer = bytes | bytearray | memoryview
@@ -28,8 +29,15 @@ def _pick() -> Callable[[Buffer, int], int]:
     return cast(Callable[[Buffer, int], int], crc32c)
 
 
-crc32c: Callable[[Buffer, int], int] = _pick()
-"""``crc32c(data, value)``: the CRC of data, carried on from ``value`` (0 to begin with)."""
+@cache
+def _engine() -> Callable[[Buffer, int], int]:
+    """Picked at the first digest, because most sessions have none and the import takes its time."""
+    return _pick()
+
+
+def crc32c(data: Buffer, value: int = 0) -> int:
+    """The CRC of ``data``, carried on from ``value`` (0 to begin with)."""
+    return _engine()(data, value)
 
 
 def digest(*parts: Buffer) -> bytes:

@@ -39,7 +39,10 @@ def attach_ahs(pdu: PDU, ahs: bytes) -> None:
     """
     if not isinstance(pdu, SCSICommand):
         raise FormatError(f"{type(pdu).__name__} with {len(ahs)} bytes of AHS, expected none", "11.2.1.5")
-    pdu.ahs = decode_ahs(ahs)
+    try:
+        pdu.ahs = decode_ahs(ahs)
+    except FormatError as error:
+        raise FormatError(f"SCSICommand: {error}") from error
 
 
 def decode(wire: Buffer, header_digest: bool = False, data_digest: bool = False) -> tuple[PDU, int]:

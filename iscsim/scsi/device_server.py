@@ -140,11 +140,11 @@ class DeviceServer:
         nexus.lun_map.detach(nexus)
 
     def logical_unit_reset(self, nexus: ITNexus, lun: bytes) -> bool:
-        """LOGICAL UNIT RESET from ``nexus``: the others hear 29/03. False when there is no such unit."""
+        """LOGICAL UNIT RESET from ``nexus``: every nexus hears 29/03. False when there is no such unit."""
         mapped = nexus.lun_map.lookup(lun)
         if mapped is None:
             return False
-        mapped.logical_unit.reset(UnitAttention.BUS_DEVICE_RESET, except_for=nexus)
+        mapped.logical_unit.reset(UnitAttention.BUS_DEVICE_RESET)
         return True
 
     def target_reset(
@@ -153,7 +153,7 @@ class DeviceServer:
         """TARGET WARM or COLD RESET from ``nexus``: every unit it sees is reset; returns them, each once."""
         units = list(dict.fromkeys(mapped.logical_unit for mapped in nexus.lun_map))
         for unit in units:
-            unit.reset(attention, except_for=nexus)
+            unit.reset(attention)
         return units
 
 

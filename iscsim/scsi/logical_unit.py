@@ -239,10 +239,10 @@ class LogicalUnit:
         self.blocks = self.store.blocks
         self.establish(UnitAttention.CAPACITY_CHANGED)
 
-    def reset(self, attention: UnitAttention, *, except_for: ITNexus | None = None) -> None:
-        """A logical unit reset (SAM-5): every nexus hears ``attention``, save the one that asked for it."""
+    def reset(self, attention: UnitAttention) -> None:
+        """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them."""
         self.preventing.clear()
-        self.establish(attention, except_for=except_for)
+        self.establish(attention)
 
     @property
     def medium_present(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
@@ -22,8 +23,17 @@ logger = logging.getLogger("iscsim.target")
 
 _WRITE_HIGH_WATER = 4 << 20
 """Bytes waiting for a peer that does not read; beyond, nothing more is read from it."""
+_SEND_BUFFER = 512 << 10
+"""SO_SNDBUF; of 64 KiB to 1 MiB and the kernel's own choice the best for reads of 128 KiB and more."""
 _LINGER_S = 5.0
 """How long a peer may take to close after our FIN."""
+
+
+def _bound_send_buffer(transport: asyncio.Transport) -> None:
+    """Keep what waits in the kernel small enough for the processor's cache; other transports have none."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
 class TargetProtocol(asyncio.Protocol):
@@ -41,9 +51,11 @@ class TargetProtocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         loop = asyncio.get_running_loop()
         self._loop, self._time = loop, loop.time
-        self.peer: Address = self._transport.get_extra_info("peername")[:2]
-        local: Address = self._transport.get_extra_info("sockname")[:2]
+        # of a peer that has gone already there is no address any more
+        self.peer: Address = (self._transport.get_extra_info("peername") or ("unknown", 0))[:2]
+        local: Address = (self._transport.get_extra_info("sockname") or ("unknown", 0))[:2]
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
+        _bound_send_buffer(self._transport)
         self.core = TargetConnection(
             self._server.entity, self._portal, rng=self._server.rng, now=loop.time(), local_address=local[0]
         )
@@ -53,6 +65,8 @@ class TargetProtocol(asyncio.Protocol):
             self._record.opened(loop.time())
         if not self._server.admit(self):
             self.core.end("too many connections")
+            self.flush()
+            self._transport.close()  # no time to linger: they are what we have too many of
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -71,9 +85,7 @@ class TargetProtocol(asyncio.Protocol):
                 out = [bytes(piece) for piece in out]  # the capture and the wire must not differ
                 self._record.from_server(out, self._time())
             self._transport.writelines(out)
-        if events := core.events():
-            for event in events:
-                self._log(event)
+        self._log_events()
         if core.closing:
             self._finish()
             return
@@ -90,6 +102,10 @@ class TargetProtocol(asyncio.Protocol):
         self._timer = None
         self.core.handle_timer(self._time())
         self.flush()
+
+    def _log_events(self) -> None:
+        for event in self.core.events():
+            self._log(event)
 
     def _log(self, event: object) -> None:
         where = f"portal {self._portal}, peer {format_portal(*self.peer)}"
@@ -133,6 +149,7 @@ class TargetProtocol(asyncio.Protocol):
                 self._record.closed(True, self._time())
         self._finished = True
         self.core.connection_lost()
+        self._log_events()
         self._server.forget(self)
 
     def abort(self) -> None:
@@ -168,6 +185,7 @@ class TargetServer:
         self._listeners: list[Listener] = []
         self._protocols: set[TargetProtocol] = set()
         self._max_connections = max_connections
+        self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -180,6 +198,7 @@ class TargetServer:
         """
         if not self.entity.portals:
             raise ConfigError("a target needs at least one portal")
+        self._closed = False
         try:
             for portal in self.entity.portals:
                 listener = await self._network.listen(portal.address, portal.port, self._factory(portal))
@@ -193,10 +212,10 @@ class TargetServer:
         return lambda: TargetProtocol(self, portal)
 
     def admit(self, protocol: TargetProtocol) -> bool:
-        """Remember a connection; False when there are too many."""
+        """Remember a connection; False when there are too many, or it was accepted too late."""
         self._protocols.add(protocol)
         self._empty.clear()
-        return len(self._protocols) <= self._max_connections
+        return len(self._protocols) <= self._max_connections and not self._closed
 
     def forget(self, protocol: TargetProtocol) -> None:
         """A connection is gone."""
@@ -206,6 +225,7 @@ class TargetServer:
 
     async def close(self) -> None:
         """Stop listening, close every connection, wait until they are gone."""
+        self._closed = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()

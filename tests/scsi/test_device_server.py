@@ -158,11 +158,11 @@ def test_write_10_leaves_another_length_to_the_residual(rig, offered):
 # Resets
 
 
-def test_logical_unit_reset_is_heard_by_the_others(rig):
+def test_logical_unit_reset_is_heard_by_every_nexus_the_one_that_asked_among_them(rig):
     other = rig.connect("iqn.other")
     other.take(rig.unit)
     assert rig.server.logical_unit_reset(rig.nexus, rig.lun)
-    rig.good(cdb.test_unit_ready())
+    assert rig.fault(cdb.test_unit_ready()) == "06/29/03"
     assert rig.fault(cdb.test_unit_ready(), nexus=other) == "06/29/03"
 
 

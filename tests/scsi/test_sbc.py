@@ -305,6 +305,7 @@ def test_prevention_ends_with_the_nexus_and_with_a_reset(make_rig, leave):
     assert rig.fault(EJECT) == "05/53/02"
     if leave == "reset":
         rig.server.logical_unit_reset(rig.nexus, rig.lun)
+        rig.nexus.take(rig.unit)
     else:
         rig.server.nexus_lost(other)
     rig.good(EJECT)
