@@ -9,19 +9,9 @@ from __future__ import annotations
 
 import struct
 
-from construct import Bytes, Construct, FormatField, Padded, Renamed, Struct
+from construct import Struct
 
-
-def _format_of(subcon: Construct) -> str:
-    """``struct`` format of one field, byte order first: ``">H"``, ``"4s"``."""
-    plain = subcon.subcon if isinstance(subcon, Renamed) else subcon
-    if isinstance(plain, FormatField):
-        return str(plain.fmtstr)
-    if isinstance(plain, Padded):
-        return f"{plain.sizeof()}x"
-    if isinstance(plain, Bytes):
-        return f"{plain.sizeof()}s"
-    raise TypeError(f"struct has no form for {subcon!r}")
+from iscsim.struct_code import struct_format
 
 
 def quick(layout: Struct) -> struct.Struct:
@@ -32,8 +22,4 @@ def quick(layout: Struct) -> struct.Struct:
     Raises:
         TypeError: a field has no fixed form in ``struct``, or the fields mix byte orders.
     """
-    formats = [_format_of(subcon) for subcon in layout.subcons]
-    orders = {text[0] for text in formats if text[0] in "<>"}
-    if len(orders) > 1:
-        raise TypeError(f"{layout!r} mixes byte orders")
-    return struct.Struct("".join((*orders, *(text.lstrip("<>") for text in formats))))
+    return struct.Struct(struct_format(layout.subcons))

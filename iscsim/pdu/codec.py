@@ -13,10 +13,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from construct import Bytes, Construct, ConstructError, Container, FormatField, Padded, Renamed, Struct
+from construct import Bytes, Construct, ConstructError, Container, Struct
 
 from iscsim.errors import LocalProtocolError
 from iscsim.pdu.constants import BASIC_HEADER_LENGTH
+from iscsim.struct_code import plain, struct_code
 
 
 class UnpackFlags(dict[int, tuple[Any, ...]]):
@@ -78,10 +79,6 @@ class Codec:
     """(index among ``fields``, length) of each that holds bytes: ``struct`` would pad or cut in silence."""
 
 
-def _plain(subcon: Construct) -> Construct:
-    return subcon.subcon if isinstance(subcon, Renamed) else subcon
-
-
 def _bits(layout: Construct) -> tuple[tuple[str, ...], int]:
     """Names and mask of the named bits of one byte of flags, the opcode's left out."""
     names, mask = [], 0
@@ -94,18 +91,6 @@ def _bits(layout: Construct) -> tuple[tuple[str, ...], int]:
     return tuple(names), mask
 
 
-def _format_of(subcon: Construct) -> str:
-    """``struct`` format of one whole-byte field of a layout."""
-    plain = _plain(subcon)
-    if isinstance(plain, FormatField):
-        return str(plain.fmtstr[1:])
-    if isinstance(plain, Padded):
-        return f"{plain.sizeof()}x"
-    if isinstance(plain, Bytes):
-        return f"{plain.sizeof()}s"
-    raise TypeError(f"no quick form for {subcon!r}")
-
-
 def derive(layout: Construct, opcode: int) -> Codec:
     """Derive the quick codec of a PDU layout.
 
@@ -113,7 +98,7 @@ def derive(layout: Construct, opcode: int) -> Codec:
         TypeError: the layout holds a field that ``struct`` cannot express.
     """
     assert isinstance(layout, Struct)
-    flag_bytes = _plain(layout.subcons[0]), _plain(layout.subcons[1])
+    flag_bytes = plain(layout.subcons[0]), plain(layout.subcons[1])
     (names_0, mask_0), (names_1, mask_1) = map(_bits, flag_bytes)
     flag_names = names_0 + names_1
     names, byte_fields, lengths_index = list(flag_names), [], -1
@@ -124,8 +109,9 @@ def derive(layout: Construct, opcode: int) -> Codec:
         if sub.name == "data_segment_length":
             unpack_format, pack_format, lengths_index = unpack_format + "4x", pack_format + "I", len(names)
             continue
-        unpack_format, pack_format = unpack_format + _format_of(sub), pack_format + _format_of(sub)
-        if isinstance(_plain(sub), Bytes):
+        code = struct_code(sub).lstrip(">")
+        unpack_format, pack_format = unpack_format + code, pack_format + code
+        if isinstance(plain(sub), Bytes):
             byte_fields.append((len(names), sub.sizeof()))
         if sub.name:
             names.append(sub.name)

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import construct
 
+from iscsim.struct_code import struct_format
+
 __all__ = ["Layout", "bits", "derive", "masks", "pad_text"]
 
 
@@ -22,21 +24,7 @@ def derive(layout: construct.Struct) -> struct.Struct:
     Padding is skipped, a byte of bit fields is one integer. Raises `TypeError` for a layout with anything
     else.
     """
-    return struct.Struct(">" + "".join(_code(subcon) for subcon in layout.subcons))
-
-
-def _code(subcon: Any) -> str:
-    inner = subcon.subcon if isinstance(subcon, construct.Renamed) else subcon
-    match inner:
-        case construct.FormatField():
-            return str(inner.fmtstr[1:]).replace("L", "I")
-        case construct.Bytes():
-            return f"{inner.sizeof()}s"
-        case construct.Transformed() if inner.sizeof() == 1:
-            return "B"
-        case construct.Padded():
-            return f"{inner.sizeof()}x"
-    raise TypeError(f"{subcon.name}: {inner!r} has no struct code")
+    return struct.Struct(struct_format(layout.subcons))
 
 
 def bits(**widths: int) -> Any:

@@ -141,7 +141,7 @@ def test_bytes_are_measured_where_struct_would_pad_or_cut() -> None:
 
 def test_derive_refuses_a_field_that_struct_cannot_express() -> None:
     flags = "byte_0" / BitStruct(Padding(2), "opcode" / Flag, Padding(5)), "byte_1" / BitStruct(Padding(8))
-    with pytest.raises(TypeError, match="no quick form"):
+    with pytest.raises(TypeError, match="no code in struct"):
         derive(ConstructStruct(*flags, "rest" / GreedyBytes), 0)
 
 

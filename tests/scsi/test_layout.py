@@ -65,7 +65,7 @@ def test_masks_are_read_from_the_bit_fields():
 
 
 def test_derive_refuses_a_field_without_a_struct_code():
-    with pytest.raises(TypeError, match="no struct code"):
+    with pytest.raises(TypeError, match="no code in struct"):
         derive(construct.Struct("length" / Int24ub))
 
 
