@@ -163,5 +163,7 @@ class Connection:
         due = sorted((at, index) for index, at in enumerate(self._deadlines.values()) if at <= now)
         actions = list(self._deadlines)
         for _, index in due:
-            if self._deadlines.pop(actions[index], None) is not None:
-                actions[index]()
+            action = actions[index]
+            if self._deadlines.get(action, now + 1) <= now:  # an action before may have changed it
+                del self._deadlines[action]
+                action()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from iscsim.errors import LocalProtocolError, NegotiationError
 from iscsim.pdu import DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, LoginRequest, LoginResponse, LoginStatus, Stage
-from iscsim.pdu.text import Pair, encode_text, parse_list, shown
+from iscsim.pdu.text import MAX_TEXT_LENGTH, Pair, encode_text, parse_list, shown
 from iscsim.session.chap import ChapConfig, ChapReflected, ChapTarget, Randomness
 from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, SessionType
 from iscsim.session.login_status import RedirectLogin, login_error
@@ -15,6 +15,9 @@ from iscsim.session.negotiation import Negotiator
 from iscsim.session.parameters import Parameters, Wishes
 from iscsim.session.rules import SeenKeys, check_declaration
 from iscsim.session.text import TextExchange
+
+#: Bytes of text in one login: with the PDU that is still coming, 64 KiB are kept of a stranger.
+_MAX_TEXT_LENGTH = MAX_TEXT_LENGTH - DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH
 
 
 class TargetView(Protocol):
@@ -84,7 +87,7 @@ class TargetLogin:
     def __init__(self, policy: LoginPolicy, *, rng: Randomness) -> None:
         self._policy = policy
         self._rng = rng
-        self._exchange = TextExchange(DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH)
+        self._exchange = TextExchange(DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, limit=_MAX_TEXT_LENGTH)
         self._first: LoginRequest | None = None
         self._stage: int = Stage.SECURITY_NEGOTIATION
         self._negotiator: Negotiator | None = None

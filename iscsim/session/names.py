@@ -25,7 +25,7 @@ def normalize_name(name: str) -> str:
     folded = name.strip().lower()
     if len(folded.encode()) > MAX_NAME_LENGTH:
         raise ConfigError(
-            f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]}..."
+            f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]!r}..."
         )
     if not _FORMS.fullmatch(folded):
         raise ConfigError(

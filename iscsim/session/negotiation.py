@@ -132,7 +132,10 @@ class Negotiator:
         return True
 
     def _needed_by_target(self) -> list[str]:
-        needed = [name for name in _DIGESTS if "None" not in self.wishes.choices(name)]
+        # RFC 7143 6.3: what the peer has proposed, and we rejected, is not negotiated a second time.
+        needed = [
+            name for name in _DIGESTS if "None" not in self.wishes.choices(name) and name not in self.seen
+        ]
         leading = self._session is None and self.session_type is SessionType.NORMAL
         # The default of 65536 may exceed a MaxBurstLength that was agreed on.
         if leading and "FirstBurstLength" not in self.seen and self._burst_lengths_disagree():

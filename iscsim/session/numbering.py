@@ -88,9 +88,10 @@ class CommandNumbers:
         """
         if max_cmd_sn == self.max_cmd_sn and exp_cmd_sn == self.exp_cmd_sn:
             return
-        if serial_less(max_cmd_sn, (exp_cmd_sn - 1) & SERIAL_MASK):
+        # every answer comes by here: serial_less() written out
+        if (max_cmd_sn - exp_cmd_sn + 1) & SERIAL_MASK > _HALF:
             return
-        if serial_less(self.max_cmd_sn, max_cmd_sn):
+        if (max_cmd_sn - self.max_cmd_sn) & SERIAL_MASK < _HALF:
             self.max_cmd_sn = max_cmd_sn
-        if serial_less(self.exp_cmd_sn, exp_cmd_sn):
+        if (exp_cmd_sn - self.exp_cmd_sn) & SERIAL_MASK < _HALF:
             self.exp_cmd_sn = exp_cmd_sn

@@ -18,6 +18,8 @@ from iscsim.target.session import TargetSession, make_nexus
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
 
+_REINSTATED = "session reinstated by a new login"
+
 
 class LoginService:
     """The login phase of one connection; it is the ``LoginPolicy`` of its own login machine."""
@@ -130,7 +132,9 @@ class LoginService:
             nexus = make_nexus(node, result.initiator_name, result.isid, self.portal_group_tag)
             old = node.find_session(result.initiator_name, result.isid, nexus.target_port_group)
             if old is not None:
-                old.end("session reinstated by a new login")
+                old.end(_REINSTATED)
+        else:
+            self._reinstate_discovery(result)
         try:
             tsih = self._entity.new_tsih(self._connection.rng.getrandbits(16))
         except ConfigError as error:
@@ -141,3 +145,10 @@ class LoginService:
         (node.sessions if normal and node else self._entity.discovery_sessions).append(session)
         self._session = session
         return tsih
+
+    def _reinstate_discovery(self, result: LoginResult) -> None:
+        """RFC 7143 section 7.4.2.1: one discovery session for each initiator name, ISID and portal."""
+        for session in list(self._entity.discovery_sessions):
+            same_portal = any(each.portal is self._connection.portal for each in session.connections.values())
+            if same_portal and (session.initiator_name, session.isid) == (result.initiator_name, result.isid):
+                session.end(_REINSTATED)

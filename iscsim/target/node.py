@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
+from iscsim.pdu.text import MAX_VALUE_LENGTH
 from iscsim.scsi.device_server import DeviceServer
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
@@ -57,12 +58,12 @@ class TargetNode:
     """An iSCSI target node.
 
     Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
-    all others. ``chap`` is for those who need no ACL.
+    all others. ``chap`` is for those who need no ACL. Raises ConfigError for a name or alias that cannot be.
     """
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
         self.name = normalize_name(name)
-        self.alias = alias
+        self.alias = _checked_alias(alias)
         self.policy = policy
         self.lun_map = LUNMap()
         self.portal_groups: dict[int, PortalGroup] = {}
@@ -126,6 +127,13 @@ class TargetNode:
 
     def __repr__(self) -> str:
         return f"TargetNode({self.name!r}, {len(self.sessions)} sessions)"
+
+
+def _checked_alias(alias: str) -> str:
+    """The alias, which every login answers (RFC 7143 section 13.6)."""
+    if len(alias.encode()) > MAX_VALUE_LENGTH or not alias.isprintable():
+        raise ConfigError(f"target alias {alias[:40]!r}: expected at most {MAX_VALUE_LENGTH} printable bytes")
+    return alias
 
 
 class NetworkEntity:

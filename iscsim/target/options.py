@@ -160,4 +160,15 @@ def parse_initiator(text: str) -> InitiatorSpec:
             raise ConfigError(f"initiator {head}: a CHAP user needs a password, and the other way round")
         name = head if head == ANYBODY else normalize_name(head)
         return InitiatorSpec(name, user, password, ambiguous=bool(user) and head != ANYBODY)
-    return InitiatorSpec(text if text == ANYBODY else normalize_name(text))
+    return InitiatorSpec(text if text == ANYBODY else _name_alone(text))
+
+
+def _name_alone(text: str) -> str:
+    try:
+        return normalize_name(text)
+    except ConfigError:  # what comes after a colon may be a password: not for the screen
+        shown = text if ":" not in text else f"{text.partition(':')[0]}:..."
+        raise ConfigError(
+            f"not an initiator: {shown!r} (expected IQN[:USER:PASSWORD] with an IQN of the form"
+            " iqn.YYYY-MM.reversed.domain:anything, or *)"
+        ) from None

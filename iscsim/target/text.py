@@ -10,6 +10,7 @@ from iscsim.pdu import RESERVED_TAG, RejectReason, TextRequest, TextResponse
 from iscsim.session.keys import Role
 from iscsim.session.negotiation import FullFeatureNegotiation
 from iscsim.session.text import TextExchange
+from iscsim.target.rejection import RequestRejected
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
@@ -28,12 +29,16 @@ class TextService:
         self._target_transfer_tag = 0
 
     def receive(self, pdu: TextRequest) -> None:
-        """Answer a Text Request; what breaks a rule is rejected and resets the negotiation."""
+        """Answer a Text Request.
+
+        Raises:
+            RequestRejected: it breaks a rule; that resets the negotiation (RFC 7143 section 6.4).
+        """
         try:
             self._receive(pdu)
         except NegotiationError as error:
             self._exchange = None
-            self._connection.reject(pdu, RejectReason.PROTOCOL_ERROR, str(error))
+            raise RequestRejected(RejectReason.PROTOCOL_ERROR, str(error)) from error
 
     def _receive(self, pdu: TextRequest) -> None:
         if pdu.target_transfer_tag == RESERVED_TAG:
@@ -43,8 +48,7 @@ class TextService:
             self._target_transfer_tag,
         ):
             message = f"no text negotiation with tag {pdu.target_transfer_tag:#x}"
-            self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
-            return
+            raise RequestRejected(RejectReason.INVALID_PDU_FIELD, message)
         if pdu.continuation and pdu.final:
             raise NegotiationError("F and C are both set", "11.10.2")
         assert self._exchange is not None
@@ -94,6 +98,8 @@ class TextService:
         asked = [value for name, value in pairs if name == "SendTargets"]
         if session.is_discovery and len(asked) < len(pairs):
             raise NegotiationError("only SendTargets in a discovery session", "4.3")
+        if asked and len(pairs) > 1:  # or 4000 questions in one request would have as many answers
+            raise NegotiationError("SendTargets must be the only key of its request", "13.3")
         answers = [] if session.is_discovery else self._negotiation.receive(pairs)
         for value in asked:
             answers += self._targets(value)
@@ -106,12 +112,12 @@ class TextService:
         if value == "All":
             policy = connection.entity.policy
             if not session.is_discovery and not policy.send_targets_all_in_normal_session:
-                raise NegotiationError("SendTargets=All in a normal session", "Appendix C")
+                raise NegotiationError("SendTargets=All in a normal session", "13.3")
             wanted = None
         elif value == "":
             if session.node is None:
-                raise NegotiationError("SendTargets without a value in a discovery session", "Appendix C")
+                raise NegotiationError("SendTargets without a value in a discovery session", "13.3")
             wanted = session.node.name
-        elif session.is_discovery is False and session.node is not None and value != session.node.name:
+        elif session.node is not None and value != session.node.name:
             return iter(())
         return connection.entity.records(session.initiator_name, connection.local_address, wanted)

@@ -376,9 +376,9 @@ def test_more_than_64_exchanges_end_the_login():
     assert refused(login, request(continuation=True)) == 0x0200
 
 
-def test_more_than_64_kib_of_text_end_the_login():
+def test_more_than_56_kib_of_text_end_the_login():
     login = target_login()
-    pieces = [request(continuation=True, data=bytes(8192))] * 9
+    pieces = [request(continuation=True, data=bytes(8192))] * 8
     assert refused(login, *pieces) == 0x0200
 
 

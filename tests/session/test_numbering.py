@@ -171,3 +171,13 @@ def test_no_peer_moves_a_number_backwards(first: int, pairs: list[tuple[int, int
         numbers.update(exp_cmd_sn, max_cmd_sn)
         assert not serial_less(numbers.exp_cmd_sn, before[0])
         assert not serial_less(numbers.max_cmd_sn, before[1])
+
+
+def test_a_rejected_command_and_a_premature_give_back_can_be_taken_back():
+    window = CommandWindow(0xFFFFFFFF, 4)
+    window.take()
+    window.give_back()
+    assert (window.exp_cmd_sn, window.max_cmd_sn) == (0, 3)
+    window.untake()
+    window.take_back()
+    assert (window.exp_cmd_sn, window.max_cmd_sn) == (0xFFFFFFFF, 2)

@@ -1,0 +1,344 @@
+"""Logging in to a node: who gets in, to what, and what becomes of the sessions there were."""
+
+from dataclasses import replace
+
+import pytest
+from exchanges.ladder import (
+    INITIATOR,
+    ISID,
+    TARGET,
+    connect,
+    discover,
+    ended,
+    like,
+    log_in,
+    login_request,
+    make_entity,
+    node_of,
+    read_10,
+    write_10,
+)
+
+from iscsim.errors import FormatError
+from iscsim.pdu import LoginResponse, LoginStatus, NOPOut, ReadyToTransfer, SCSIDataIn, Stage
+from iscsim.pdu.text import encode_hex, encode_text, parse_text
+from iscsim.scsi.nexus import LUNMap
+from iscsim.session.chap import ChapAlgorithm, ChapConfig, ChapCredential, chap_response
+from iscsim.session.events import ConnectionEnded, LoginCompleted, LoginRefused
+from iscsim.target.node import Portal
+from iscsim.target.policy import LIO, RFC, TGT
+
+SECURITY, OPERATIONAL = Stage.SECURITY_NEGOTIATION, Stage.OPERATIONAL_NEGOTIATION
+CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
+
+
+def refused(status: LoginStatus) -> object:
+    return like(
+        LoginResponse,
+        status_class=status >> 8,
+        status_detail=status & 0xFF,
+        transit=False,
+        continuation=False,
+        stat_sn=0,
+    )
+
+
+def prove(exchange, secret: bytes = b"secretsecret"):
+    """The three requests of a CHAP login with MD5; returns the exchange before the answer to the last."""
+    exchange >> login_request({"AuthMethod": "CHAP"}, transit=False, current_stage=SECURITY)
+    exchange << like(LoginResponse, status_class=0)
+    step = {"transit": False, "current_stage": SECURITY, "isid": ISID, "cmd_sn": 1}
+    exchange >> login_request(**step | {"data": encode_text([("CHAP_A", "5")])})
+    asked = dict(parse_text(exchange.next().data))
+    response = chap_response(
+        ChapAlgorithm.MD5, int(asked["CHAP_I"]), secret, bytes.fromhex(asked["CHAP_C"][2:])
+    )
+    pairs = [("CHAP_N", "user"), ("CHAP_R", encode_hex(response))]
+    last = {"transit": True, "next_stage": Stage.FULL_FEATURE, "data": encode_text(pairs)}
+    return exchange >> login_request(**step | last)
+
+
+# -- success ---------------------------------------------------------------------------------------
+
+
+def test_a_login_without_acl_makes_a_session_with_a_handle():
+    entity = make_entity()
+    exchange = connect(entity) >> login_request()
+    response = exchange.next()
+    (session,) = entity.sessions
+    assert response.tsih == session.tsih != 0
+    assert dict(parse_text(response.data))["TargetPortalGroupTag"] == "1"
+    assert exchange.events() == [LoginCompleted(INITIATOR, "Normal")]
+
+
+def test_the_alias_is_told():
+    entity = make_entity()
+    node_of(entity).alias = "A disk"
+    response = (connect(entity) >> login_request()).next()
+    assert dict(parse_text(response.data))["TargetAlias"] == "A disk"
+
+
+def test_the_window_of_the_first_command_is_in_the_login_response():
+    exchange = connect() >> login_request(cmd_sn=500)
+    assert exchange << like(LoginResponse, exp_cmd_sn=500, max_cmd_sn=500 + RFC.command_window - 1)
+
+
+def test_a_login_in_two_stages():
+    exchange = connect() >> login_request(current_stage=SECURITY, next_stage=OPERATIONAL)
+    exchange << like(LoginResponse, transit=True, next_stage=OPERATIONAL, tsih=0)
+    exchange >> login_request(data=encode_text([("MaxRecvDataSegmentLength", "4096")]))
+    assert exchange << like(LoginResponse, transit=True, next_stage=Stage.FULL_FEATURE)
+    assert exchange.session.parameters.max_send_data_segment_length == 4096
+
+
+def test_tsih_are_drawn_at_random_and_never_twice():
+    entity = make_entity()
+    for number in range(20):
+        log_in(entity, isid=bytes(5) + bytes([number]), seed=7)  # the same draw every time
+    handles = {session.tsih for session in entity.sessions}
+    assert len(handles) == 20
+
+
+def test_a_discovery_session_needs_no_target_name():
+    exchange = connect() >> login_request({"SessionType": "Discovery", "TargetName": ""})
+    exchange << like(LoginResponse, status_class=0, transit=True)
+    assert exchange.events() == [LoginCompleted(INITIATOR, "Discovery")]
+
+
+def test_a_named_discovery_session():
+    exchange = log_in(keys={"SessionType": "Discovery"})
+    assert exchange.session.is_discovery
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_target():
+    exchange = connect() >> login_request({"TargetName": "iqn.2026-11.org.iscsim:other"})
+    assert exchange << refused(LoginStatus.NOT_FOUND) << ended("login refused with 0x0203: no target iqn")
+    assert exchange.refusal == 0x0203
+
+
+def test_a_target_that_is_not_at_this_portal():
+    exchange = connect(make_entity(), Portal("192.0.2.9")) >> login_request()
+    assert exchange << refused(LoginStatus.NOT_FOUND)
+
+
+def test_a_portal_group_that_is_disabled():
+    entity = make_entity()
+    node_of(entity).portal_groups[1].enabled = False
+    assert connect(entity, Portal("192.0.2.1")) >> login_request() << refused(LoginStatus.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    "policy, unknown, forbidden",
+    [(RFC, 0x0203, 0x0202), (LIO, 0x0301, 0x0202), (TGT, 0x0203, 0x0203)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_personalities_answer_their_own_status(policy, unknown, forbidden):
+    entity = make_entity(policy)
+    exchange = connect(entity) >> login_request({"TargetName": "iqn.2026-11.org.iscsim:other"})
+    assert exchange.refusal == unknown
+    node_of(entity).add_acl("iqn.2026-11.org.example:somebody")
+    assert (connect(entity) >> login_request()).refusal == forbidden
+
+
+def test_an_acl_opens_the_door_to_one_and_closes_it_to_others():
+    entity = make_entity()
+    lun_map = LUNMap()
+    node_of(entity).add_acl(INITIATOR, lun_map=lun_map)
+    assert log_in(entity).session.nexus.lun_map is lun_map
+    exchange = connect(entity) >> login_request({"InitiatorName": "iqn.2026-11.org.example:other"})
+    assert exchange << refused(LoginStatus.AUTHORIZATION_FAILURE)
+    assert exchange << ended("iqn.2026-11.org.example:other may not use iqn.2026-11.org.iscsim:disk")
+
+
+def test_a_session_that_does_not_exist():
+    entity = make_entity()
+    log_in(entity)
+    exchange = connect(entity) >> login_request(tsih=77)
+    assert exchange << refused(LoginStatus.SESSION_DOES_NOT_EXIST) << ended("no session 0x004d")
+
+
+def test_a_second_connection_is_one_too_many():
+    entity = make_entity()
+    first = log_in(entity)
+    exchange = connect(entity) >> login_request(tsih=first.session.tsih, cid=1)
+    assert exchange << refused(LoginStatus.TOO_MANY_CONNECTIONS)
+    assert first >> read_10() << like(SCSIDataIn)
+
+
+def test_all_handles_in_use_is_out_of_resources(monkeypatch):
+    entity = make_entity()
+    log_in(entity)
+    entity.discovery_sessions += [replace_tsih(entity.sessions[0], tsih) for tsih in range(1, 65536)]
+    exchange = connect(entity) >> login_request({"SessionType": "Discovery"}, isid=bytes(6))
+    assert exchange << refused(LoginStatus.OUT_OF_RESOURCES) << ended("all 65535 session handles are in use")
+
+
+class replace_tsih:
+    """A session of which only the handle matters."""
+
+    def __init__(self, session, tsih):
+        self.tsih, self.initiator_name, self.isid, self.connections = tsih, "", b"", {}
+
+
+# -- authentication --------------------------------------------------------------------------------
+
+
+def test_chap_of_an_acl():
+    entity = make_entity()
+    node_of(entity).add_acl(INITIATOR, chap=CHAP)
+    assert prove(connect(entity)) << like(LoginResponse, status_class=0, next_stage=Stage.FULL_FEATURE)
+
+
+def test_chap_of_the_node_is_for_those_without_acl():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    assert prove(connect(entity)) << like(LoginResponse, status_class=0, next_stage=Stage.FULL_FEATURE)
+
+
+def test_a_wrong_secret_is_refused_and_not_shown():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    exchange = prove(connect(entity), b"anothersecret") << refused(LoginStatus.AUTHENTICATION_FAILURE)
+    assert exchange << ended("login refused with 0x0201")
+    assert "secret" not in exchange.ended
+    assert not entity.sessions
+
+
+def test_skipping_authentication_is_refused():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    assert connect(entity) >> login_request() << refused(LoginStatus.AUTHENTICATION_FAILURE)
+
+
+def test_discovery_has_its_own_chap():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    assert discover(entity)
+    entity.discovery_chap = CHAP
+    exchange = connect(entity) >> login_request({"SessionType": "Discovery", "TargetName": ""})
+    assert exchange << refused(LoginStatus.AUTHENTICATION_FAILURE)
+
+
+def test_a_reflected_challenge_closes_the_connection_without_an_answer():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    exchange = connect(entity)
+    exchange >> login_request({"AuthMethod": "CHAP"}, transit=False, current_stage=SECURITY)
+    exchange.next()
+    step = {"transit": False, "current_stage": SECURITY}
+    exchange >> login_request(data=encode_text([("CHAP_A", "5")]), **step)
+    asked = dict(parse_text(exchange.next().data))
+    back = [("CHAP_N", "user"), ("CHAP_R", "0x" + "00" * 16), ("CHAP_I", "1"), ("CHAP_C", asked["CHAP_C"])]
+    assert exchange >> login_request(data=encode_text(back), **step) << ended("reflects the challenge")
+
+
+# -- reinstatement (RFC 7143 section 6.3.5) --------------------------------------------------------
+
+
+def test_the_same_nexus_logs_its_old_session_out():
+    entity = make_entity()
+    old = log_in(entity) >> write_10(blocks=2000)
+    old << like(ReadyToTransfer)
+    new = log_in(entity, seed=2)
+    assert old << ended("session reinstated by a new login")
+    assert entity.sessions == [new.session]
+    assert not old.session.tasks
+    old.connection.connection_lost()  # later, when its TCP connection goes
+    assert entity.sessions == [new.session]
+    assert new >> read_10() << like(SCSIDataIn)
+
+
+@pytest.mark.parametrize("difference", ["isid", "name", "portal group"])
+def test_another_nexus_leaves_it_alone(difference):
+    entity = make_entity()
+    portal = Portal("192.0.2.2")
+    node_of(entity).add_portal(portal)
+    log_in(entity)
+    keys = {"InitiatorName": "iqn.2026-11.org.example:other"} if difference == "name" else None
+    log_in(
+        entity,
+        keys,
+        isid=bytes(6) if difference == "isid" else ISID,
+        portal=portal if difference == "portal group" else None,
+    )
+    assert len(entity.sessions) == 2
+
+
+def test_a_login_that_fails_reinstates_nothing():
+    entity = make_entity()
+    old = log_in(entity)
+    node_of(entity).chap = CHAP
+    prove(connect(entity), b"anothersecret")
+    connect(entity) >> login_request()
+    connect(entity) >> login_request(transit=False)
+    assert old >> read_10() << like(SCSIDataIn)
+
+
+def test_a_storm_of_reinstatements_leaves_one_session():
+    entity = make_entity()
+    exchanges = [log_in(entity, seed=number) for number in range(50)]
+    assert [exchange.connection.closing for exchange in exchanges] == [True] * 49 + [False]
+    for exchange in exchanges[:-1]:
+        exchange.connection.connection_lost()
+    assert entity.sessions == [exchanges[-1].session]
+
+
+def test_a_discovery_session_is_reinstated_by_name_isid_and_portal():
+    """RFC 7143 section 7.4.2.1."""
+    entity = make_entity()
+    portal = Portal("192.0.2.2")
+    node_of(entity).add_portal(portal)
+    normal, old, elsewhere = log_in(entity), discover(entity), discover(entity, portal=portal)
+    other = discover(entity, isid=bytes(6))
+    new = discover(entity)
+    assert old << ended("session reinstated by a new login")
+    assert [each.connection.closing for each in (normal, elsewhere, other, new)] == [False] * 4
+
+
+# -- what is no login ------------------------------------------------------------------------------
+
+
+def test_another_pdu_before_the_login_closes_the_connection():
+    """RFC 7143 section 6.3: immediately, without an answer."""
+    assert connect() >> NOPOut() << ended("NOPOut during login .RFC 7143 section 11.13.5.")
+
+
+def test_another_pdu_during_the_login_is_answered_and_closes_it():
+    exchange = connect() >> login_request(transit=False)
+    exchange.next()
+    assert exchange >> NOPOut() << refused(LoginStatus.INVALID_DURING_LOGIN) << ended("NOPOut during login")
+
+
+def test_a_format_error_during_the_login_is_answered_and_closes_it():
+    exchange = connect() >> login_request(transit=False)
+    exchange.next()
+    wire = b"\x43\x00\x00\x00\x00\xff\xff\xff" + bytes(40)
+    assert (
+        exchange >> wire << refused(LoginStatus.INITIATOR_ERROR) << ended("LoginRequest with a data segment")
+    )
+
+
+def test_a_refused_login_is_not_refused_twice():
+    exchange = connect() >> login_request({"TargetName": "iqn.2026-11.org.iscsim:other"})
+    exchange.connection.fail(FormatError("late", "7.7"))
+    assert exchange.collect() << refused(LoginStatus.NOT_FOUND)
+    assert [type(event) for event in exchange.events()] == [LoginRefused, ConnectionEnded]
+
+
+def test_commands_in_the_piece_that_ended_the_login_are_carried_out():
+    exchange = connect()
+    exchange.send(login_request(), read_10())
+    exchange << like(LoginResponse, status_class=0)
+    assert exchange.next().status == 2  # the unit attention
+    assert TARGET in exchange.session.node.name
+
+
+def test_limits_and_digests_hold_from_the_next_pdu_on():
+    entity = make_entity(replace(RFC))
+    exchange = log_in(entity, {"HeaderDigest": "CRC32C", "DataDigest": "None"})
+    framer = exchange.connection.framer
+    assert (framer.header_digest, framer.data_digest) == (True, False)
+    assert framer.max_data_segment_length == RFC.wishes.max_recv_data_segment_length

@@ -1,0 +1,123 @@
+"""Nodes, portal groups, portals and ACLs."""
+
+import pytest
+from exchanges.ladder import INITIATOR, TARGET, discover, log_in, make_entity, node_of
+
+from iscsim.errors import ConfigError
+from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.nexus import LUNMap
+from iscsim.scsi.store import MemoryStore
+from iscsim.session.chap import ChapConfig, ChapCredential
+from iscsim.target.node import NetworkEntity, Portal, TargetNode
+from iscsim.target.policy import LIO
+
+CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
+
+
+@pytest.mark.parametrize(
+    "address, shown",
+    [
+        ("192.0.2.1", "192.0.2.1:3260"),
+        ("2001:db8::1", "[2001:db8::1]:3260"),
+        ("0.0.0.0", "198.51.100.7:3260"),
+        ("::", "198.51.100.7:3260"),
+        ("", "198.51.100.7:3260"),
+    ],
+)
+def test_a_wildcard_portal_is_shown_where_the_asker_came_to(address, shown):
+    assert Portal(address).shown_at("198.51.100.7") == shown
+
+
+def test_a_portal_prints_as_it_was_given():
+    assert str(Portal("0.0.0.0", 1)) == "0.0.0.0:1"
+
+
+def test_each_portal_without_a_tag_is_a_group_of_its_own():
+    node = TargetNode(TARGET)
+    assert [node.add_portal(Portal("192.0.2.1")).tag for _ in range(3)] == [1, 2, 3]
+    assert node.add_portal(Portal("192.0.2.9"), tag=2) is node.portal_groups[2]
+    assert len(node.portal_groups[2].portals) == 2
+
+
+@pytest.mark.parametrize("tag", [0, -1, 65536])
+def test_a_tag_is_1_to_65535(tag):
+    with pytest.raises(ConfigError, match="target portal group tag"):
+        TargetNode(TARGET).add_portal(Portal("192.0.2.1"), tag=tag)
+
+
+def test_a_portal_is_found_in_its_enabled_group():
+    node, portal = TargetNode(TARGET), Portal("192.0.2.1")
+    group = node.add_portal(portal)
+    assert node.group_of(portal) is group
+    assert node.group_of(Portal("192.0.2.1")) is None
+    group.enabled = False
+    assert node.group_of(portal) is None
+
+
+def test_without_acl_everybody_is_admitted():
+    node = TargetNode(TARGET)
+    assert node.admits(INITIATOR)
+    assert node.lun_map_of(INITIATOR) is node.lun_map
+    assert node.chap_of(INITIATOR) is None
+
+
+def test_an_acl_has_a_map_and_a_chap_of_its_own():
+    node, lun_map = TargetNode(TARGET), LUNMap()
+    node.chap = CHAP
+    node.add_acl(INITIATOR.upper(), lun_map=lun_map)
+    assert node.admits(INITIATOR)
+    assert not node.admits("iqn.2026-11.org.example:other")
+    assert node.lun_map_of(INITIATOR) is lun_map
+    assert node.chap_of(INITIATOR) is None
+    assert node.chap_of("iqn.2026-11.org.example:other") is CHAP
+
+
+def test_an_acl_without_a_map_sees_the_units_of_the_node():
+    node = TargetNode(TARGET)
+    node.add_lun(5, LogicalUnit(MemoryStore(8), serial="a"), read_only=True)
+    acl = node.add_acl(INITIATOR, chap=CHAP)
+    assert acl.lun_map is node.lun_map
+    assert [(mapped.number, mapped.read_only) for mapped in acl.lun_map] == [(5, True)]
+    assert node.chap_of(INITIATOR) is CHAP
+
+
+@pytest.mark.parametrize("name", ["disk", "iqn.2026-11.org.iscsim:a b"])
+def test_a_bad_name_is_refused(name):
+    with pytest.raises(ConfigError, match="not an iSCSI name"):
+        NetworkEntity().add_target(name)
+    with pytest.raises(ConfigError, match="not an iSCSI name"):
+        TargetNode(TARGET).add_acl(name)
+
+
+@pytest.mark.parametrize("alias", ["x" * 256, "ü" * 128, "a\0b", "a\nb"])
+def test_an_alias_that_a_login_could_not_carry_is_refused(alias):
+    with pytest.raises(ConfigError, match="target alias"):
+        NetworkEntity().add_target(TARGET, alias=alias)
+
+
+def test_a_name_is_taken_once():
+    entity = NetworkEntity(LIO)
+    assert entity.add_target(TARGET.upper(), alias="A disk").policy is LIO
+    with pytest.raises(ConfigError, match="exists already"):
+        entity.add_target(TARGET)
+
+
+def test_the_portals_of_an_entity_are_listed_once():
+    entity = make_entity()
+    (portal,) = entity.portals
+    entity.add_target("iqn.2026-11.org.iscsim:other").add_portal(portal)
+    assert entity.portals == [portal]
+
+
+def test_all_sessions_are_known():
+    entity = make_entity()
+    found = discover(entity).session, log_in(entity).session
+    assert tuple(entity.sessions) == found
+    assert repr(node_of(entity)) == f"TargetNode('{TARGET}', 1 sessions)"
+
+
+def test_a_handle_is_never_0_and_never_taken():
+    entity = make_entity()
+    assert [entity.new_tsih(draw) for draw in (0, 65534, 65535)] == [1, 65535, 1]
+    taken = log_in(entity).session.tsih
+    assert entity.new_tsih(taken - 1) == taken % 65535 + 1

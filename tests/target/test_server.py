@@ -1,0 +1,425 @@
+"""The target over real TCP: portals, limits, slow and dying peers, timers."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from exchanges.ladder import (
+    TARGET,
+    login_request,
+    logout,
+    make_entity,
+    node_of,
+    nop_out,
+    read_10,
+    test_unit_ready,
+    text,
+)
+
+from iscsim.errors import ConfigError
+from iscsim.net.runner import run
+from iscsim.pdu import LoginResponse, LogoutResponse, NOPIn, SCSIDataIn, SCSIResponse, TextResponse, decode
+from iscsim.pdu.text import parse_text
+from iscsim.target import server as server_module
+from iscsim.target.node import NetworkEntity, Portal
+from iscsim.target.policy import RFC
+from iscsim.target.server import TargetProtocol, TargetServer
+
+
+class Client:
+    """An initiator made of two streams; :func:`serving` closes it in the end."""
+
+    opened: "list[Client]" = []
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.cmd_sn = 1
+        self.tag = 0
+        self.opened.append(self)
+
+    @classmethod
+    async def connect(cls, portal: Portal) -> "Client":
+        return cls(*await asyncio.open_connection(portal.address, portal.port))
+
+    def send(self, *pdus: Any) -> None:
+        for pdu in pdus:
+            self.tag += 1
+            pdu.initiator_task_tag = self.tag
+            if pdu.cmd_sn is None:
+                pdu.cmd_sn = self.cmd_sn
+                self.cmd_sn += not pdu.immediate
+            self.writer.writelines(pdu.encode())
+
+    async def receive(self) -> Any:
+        header = await self.reader.readexactly(48)
+        length = int.from_bytes(header[5:8], "big")
+        return decode(header + await self.reader.readexactly(length + -length % 4))[0]
+
+    async def ask(self, pdu: Any) -> Any:
+        self.send(pdu)
+        return await self.receive()
+
+    async def log_in(self, **keys: str) -> Any:
+        response = await self.ask(login_request(keys))
+        assert isinstance(response, LoginResponse)
+        assert response.status_class == 0
+        return self
+
+    async def ended(self) -> bytes:
+        """What is left to read until the target closes."""
+        try:
+            return await self.reader.read()
+        except ConnectionResetError:
+            return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(entity: NetworkEntity | None = None, **options: Any):
+    entity = entity or make_entity()
+    for portal in entity.portals:
+        if portal.address == "192.0.2.1":
+            portal.address, portal.port = "127.0.0.1", 0
+    try:
+        async with TargetServer(entity, **options) as server:
+            yield server
+    finally:
+        while Client.opened:
+            await Client.opened.pop().close()
+
+
+def portal_of(server: TargetServer) -> Portal:
+    return server.entity.portals[0]
+
+
+def protocol_of(server: TargetServer) -> TargetProtocol:
+    (protocol,) = server._protocols
+    return protocol
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 (what is waited for has no event)
+        await asyncio.sleep(0.005)
+
+
+# -- portals ---------------------------------------------------------------------------------------
+
+
+async def test_a_session_from_login_to_logout():
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        assert (await client.ask(test_unit_ready())).status == 2
+        assert isinstance(await client.ask(read_10(blocks=8)), SCSIDataIn)
+        assert isinstance(await client.ask(logout()), LogoutResponse)
+        assert await client.ended() == b""
+        await client.close()
+        await until(lambda: not server._protocols)
+        assert not server.entity.sessions
+
+
+async def test_two_portals_are_two_portal_groups():
+    entity = make_entity()
+    node_of(entity).add_portal(Portal("127.0.0.2", 0))
+    async with serving(entity) as server:
+        tags = []
+        for portal in entity.portals:
+            client = await Client.connect(portal)
+            response = await client.ask(login_request())
+            tags.append(dict(parse_text(response.data))["TargetPortalGroupTag"])
+        assert tags == ["1", "2"]
+        assert len(server.entity.sessions) == 2  # one I_T nexus each: the same ISID does not matter
+
+
+async def test_a_wildcard_portal_is_shown_as_the_address_the_client_came_to():
+    entity = make_entity()
+    entity.portals[0].address, entity.portals[0].port = "0.0.0.0", 0
+    async with serving(entity) as server:
+        port = portal_of(server).port
+        for address in ("127.0.0.1", "127.0.0.2"):
+            client = await Client.connect(Portal(address, port))
+            await client.log_in(SessionType="Discovery", TargetName="")
+            answer = await client.ask(text(("SendTargets", "All")))
+            assert isinstance(answer, TextResponse)
+            assert ("TargetAddress", f"{address}:{port},1") in parse_text(answer.data)
+
+
+async def test_a_port_in_use_is_an_os_error_and_leaves_nothing_listening():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        entity = make_entity()
+        first = entity.portals[0]
+        first.address, first.port = "127.0.0.1", 0
+        node_of(entity).add_portal(Portal("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(OSError, match="in use"):
+            await TargetServer(entity).start()
+        with pytest.raises(ConnectionRefusedError):
+            await Client.connect(first)
+
+
+async def test_a_target_needs_a_portal():
+    with pytest.raises(ConfigError, match="at least one portal"):
+        await TargetServer(NetworkEntity()).start()
+
+
+async def test_closing_cuts_connections_off_and_serving_can_begin_again():
+    entity = make_entity()
+    async with serving(entity) as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+    assert await client.ended() == b""
+    assert not entity.sessions
+    async with server:
+        again = await (await Client.connect(portal_of(server))).log_in()
+        assert entity.sessions
+        await again.close()
+        Client.opened.clear()
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+async def test_connections_beyond_the_cap_are_closed(caplog):
+    async with serving(max_connections=3) as server:
+        for number in range(3):
+            client = await Client.connect(portal_of(server))
+            await client.log_in(InitiatorName=f"iqn.2026-11.org:{number}")
+        assert await (await Client.connect(portal_of(server))).ended() == b""
+        assert "too many connections" in caplog.text
+        await until(lambda: len(server._protocols) == 3)
+        await client.close()
+        await until(lambda: len(server._protocols) == 2)
+        await (await Client.connect(portal_of(server))).log_in()
+
+
+async def test_a_connection_accepted_while_closing_is_not_kept():
+    async with serving() as server:
+        await server.close()
+        protocol = TargetProtocol(server, portal_of(server))
+        transport = FakeTransport()
+        protocol.connection_made(transport)
+        assert transport.calls[-1] == "close"
+        protocol.connection_lost(None)
+
+
+async def test_the_login_timer_ends_a_silent_connection(caplog):
+    async with serving(make_entity(replace(RFC, login_timeout_s=0.05))) as server:
+        client = await Client.connect(portal_of(server))
+        assert await client.ended() == b""
+    assert "no login within 0.05 s" in caplog.text
+
+
+async def test_a_silent_session_is_pinged_and_ended(caplog):
+    policy = replace(RFC, nop_in_interval_s=0.02, nop_in_timeout_s=0.05)
+    async with serving(make_entity(policy)) as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        ping = await client.receive()
+        assert isinstance(ping, NOPIn)
+        await client.ended()
+        assert not server.entity.sessions
+    assert "no answer to a ping within 0.05 s" in caplog.text
+
+
+async def test_a_reinstated_session_loses_its_connection():
+    async with serving() as server:
+        old = await (await Client.connect(portal_of(server))).log_in()
+        await (await Client.connect(portal_of(server))).log_in()
+        assert await old.ended() == b""
+        assert len(server.entity.sessions) == 1
+
+
+# -- peers that read slowly, or die ----------------------------------------------------------------
+
+
+async def slow_reader() -> None:
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in(MaxRecvDataSegmentLength="65536")
+        await client.ask(test_unit_ready())
+        for _ in range(48):  # 48 MiB
+            client.send(read_10(blocks=2048))
+            await asyncio.sleep(0)
+        protocol = protocol_of(server)
+        await until(lambda: not protocol._transport.is_reading())
+        received = 0
+        while received < 48 << 20:
+            received += len((await client.receive()).data)
+        await until(lambda: protocol._transport.is_reading())
+        assert isinstance(await client.ask(nop_out()), NOPIn)
+
+
+async def reader_that_never_reads() -> None:
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        for _ in range(64):
+            client.send(read_10(blocks=2048))
+        await until(lambda: server._protocols and not protocol_of(server)._transport.is_reading())
+        client.writer.transport.abort()
+
+
+async def half_close() -> None:
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        client.send(test_unit_ready(), read_10(blocks=2048))
+        client.writer.write_eof()
+        assert isinstance(await client.receive(), SCSIResponse)
+        received = 0
+        while received < 1 << 20:
+            received += len((await client.receive()).data)
+        assert await client.ended() == b""
+        await until(lambda: not server.entity.sessions)
+
+
+async def reset_by_peer() -> None:
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        client.send(*(read_10(blocks=2048) for _ in range(20)))
+        await client.receive()
+        linger = b"\1\0\0\0\0\0\0\0"
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        client.writer.transport.abort()
+        await until(lambda: not server.entity.sessions and not server._protocols)
+
+
+async def connected_and_gone() -> None:
+    async with serving() as server:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", portal_of(server).port)) as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await (await Client.connect(portal_of(server))).log_in()
+        await until(lambda: len(server._protocols) == 1)
+
+
+SCENARIOS = [slow_reader, reader_that_never_reads, half_close, reset_by_peer, connected_and_gone]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_peers_on_asyncio(scenario: Callable[[], Coroutine[Any, Any, None]]):
+    await scenario()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_peers_on_the_quickest_loop(scenario: Callable[[], Coroutine[Any, Any, None]]):
+    run(scenario())
+
+
+async def test_a_fin_within_a_pdu_is_logged(caplog):
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        client.writer.write(bytes(20))
+        client.writer.write_eof()
+        assert await client.ended() == b""
+        await until(lambda: not server.entity.sessions)
+    assert "the connection was lost 20 bytes into a PDU" in caplog.text
+
+
+async def test_a_peer_that_does_not_close_after_our_fin_is_cut_off(monkeypatch):
+    monkeypatch.setattr(server_module, "_LINGER_S", 0.05)
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        await client.ask(logout())
+        assert await client.reader.read() == b""
+        await until(lambda: not server._protocols)
+        client.writer.close()
+
+
+# -- logs and captures -----------------------------------------------------------------------------
+
+
+async def test_logs_say_portal_peer_and_why(caplog):
+    caplog.set_level(logging.INFO, "iscsim.target")
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        await client.ask(text(("InitialR2T", "No")))
+        client.writer.write(b"\x00\x80\0\0\0\xff\xff\xff" + bytes(40))
+        await client.ended()
+        where = f"portal {portal_of(server)}, peer 127.0.0.1:"
+    messages = [record.getMessage() for record in caplog.records if record.name == "iscsim.target"]
+    assert len(messages) == 3
+    assert all(message.startswith(where) and "\n" not in message for message in messages)
+    assert messages[0].endswith("iqn.2026-11.org.example:host logged in (Normal)")
+    assert "rejected with reason 0x04: InitialR2T in the full feature phase" in messages[1]
+    assert "connection closed: NOPOut with a data segment of 16777215 bytes" in messages[2]
+
+
+class Recorder:
+    """A capture that counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.sent = 0
+
+    def connection(self, client: Any, server: Any) -> "Recorder":
+        return self
+
+    def opened(self, now: float) -> None:
+        self.seen.append("opened")
+
+    def from_client(self, data: Any, now: float) -> None:
+        self.seen.append("client")
+
+    def from_server(self, data: Sequence[bytes], now: float) -> None:
+        assert all(isinstance(piece, bytes) for piece in data)
+        self.sent += sum(map(len, data))
+
+    def closed(self, by_client: bool, now: float) -> None:
+        self.seen.append("client closed" if by_client else "server closed")
+
+    def reset(self, by_client: bool, now: float) -> None:
+        self.seen.append("reset")
+
+
+async def test_a_recorder_sees_everything():
+    recorder = Recorder()
+    async with serving(recorder=recorder) as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        await client.ask(logout())
+        await client.ended()
+        await client.close()
+        await until(lambda: not server._protocols)
+    assert (recorder.seen[0], recorder.seen[-2:]) == ("opened", ["server closed", "client closed"])
+    assert recorder.sent > 2 * 48
+
+
+class FakeTransport:
+    """A transport of a peer that was gone before anybody looked."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return "close" in self.calls
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: self.calls.append(name)
+
+
+async def test_a_peer_without_an_address_is_served_all_the_same():
+    recorder = Recorder()
+    server = TargetServer(make_entity(replace(RFC, login_timeout_s=0)), recorder=recorder)
+    protocol = TargetProtocol(server, server.entity.portals[0])
+    protocol.connection_made(FakeTransport())
+    assert protocol.peer == ("unknown", 0)
+    protocol.connection_lost(ConnectionResetError())
+    assert (recorder.seen, protocol.core.closing) == (["opened", "reset"], True)
+    assert TARGET in server.entity.nodes
+
+
+async def test_a_transport_that_closes_already_is_not_closed_again():
+    server, transport = TargetServer(make_entity()), FakeTransport()
+    protocol = TargetProtocol(server, server.entity.portals[0])
+    protocol.connection_made(transport)
+    transport.close()
+    protocol.core.end("by somebody else")
+    protocol.flush()
+    assert "write_eof" not in transport.calls
+    protocol.connection_lost(None)
+    assert not server._protocols
