@@ -28,9 +28,10 @@ logger = logging.getLogger("iscsim.initiator")
 
 DEFAULT_INITIATOR_NAME = "iqn.2026-11.dev.iscsim:initiator"
 MAX_REDIRECTIONS = 4
-_RECEIVE_LENGTH = 256 << 10
+_RECEIVE_LENGTH = 64 << 10
+_MAX_RECEIVE_LENGTH = 512 << 10
+"""What a connection takes at once when 64 KiB turn out to be too little: several answers together."""
 _HEADERS_ONLY = 48
-_LONG = 32 << 10
 _JOIN_LENGTH = 16 << 10
 """Up to this it is quicker to join pieces than to have the kernel gather them."""
 _WRITE_HIGH_WATER = 4 << 20
@@ -54,10 +55,11 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._recorder = recorder
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing = self._finished = False
+        self._flushing = self._finished = self._settled = False
         self._view = memoryview(bytearray(_RECEIVE_LENGTH))
         self._header_view = self._view[:_HEADERS_ONLY]
         self._room: memoryview | None = None
+        self._find_room = core.framer.room
         self.loop = asyncio.get_running_loop()
         self.time = self.loop.time
         self.ready: asyncio.Future[None] = self.loop.create_future()
@@ -80,11 +82,11 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: home, when they are the rest of a long data segment."""
-        self._room = room = self.core.room()
+        self._room = room = self._find_room()
         if room is not None:
             return room
-        # where one was others follow: take just the header, then the data can go home
-        return self._header_view if self.core.commands.last_length >= _LONG else self._view
+        # within a long read the next data segment can go home too, once its header is here
+        return self._header_view if self.core.commands.goes_on else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the target: hand them to the core, send what it answers."""
@@ -93,10 +95,22 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
             self._record.from_server(bytes((self._view if room is None else room)[:nbytes]), now)
         if room is None:
             core.receive_data(self._view[:nbytes], now)
+            if nbytes == len(self._view) < _MAX_RECEIVE_LENGTH:
+                self._view = memoryview(bytearray(_MAX_RECEIVE_LENGTH))
+                self._header_view = self._view[:_HEADERS_ONLY]
         else:
             self._room = None
             core.receive_in_room(nbytes, now)
-        if not self._flushing:
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """After a receipt: flush behind those who now go on and ask for more, or at once if nobody does."""
+        if self._settled:
+            self._settled = False
+            if not self._flushing:
+                self._flushing = True
+                self.loop.call_soon(self.flush)
+        elif not self._flushing and self.core.has_news():
             self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +119,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         if self._record is not None:
             self._record.from_server(data, now)
         self.core.receive_data(data, now)
-        self.flush()
+        self._flush_soon()
 
     def eof_received(self) -> None:
         """The target has closed its half: close ours too (RFC 7143 section 11.15)."""
@@ -141,7 +155,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
     def begin(self, request: Request, timeout_s: float | None) -> asyncio.Future[Any]:
         """The future of ``request``, which the caller then gives to the core; its deadline is set."""
         future: asyncio.Future[Any] = self.loop.create_future()
-        request.context, request.done = future, _settle
+        request.context, request.done = future, self._settle
         core = self.core
         core.now = now = self.time()
         if timeout_s is not None:
@@ -150,6 +164,16 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
             self._flushing = True
             self.loop.call_soon(self.flush)
         return future
+
+    def _settle(self, request: Request) -> None:
+        """Give the future of ``request`` its result."""
+        future: asyncio.Future[Request] = request.context
+        if not future.done():  # its waiter may have been cancelled
+            self._settled = True
+            if request.error is None:
+                future.set_result(request)
+            else:
+                future.set_exception(request.error)
 
     def abandon(self, task: CommandTask, error: ISCSIError) -> None:
         """Nobody waits for ``task`` any more: abort it."""
@@ -170,6 +194,9 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         if core.closing:
             self._finish()
             return
+        if not core.timer_set:
+            return
+        core.timer_set = False
         deadline = core.next_deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             if self._timer is not None:
@@ -194,6 +221,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         self._timer = None
+        self.core.timer_set = True  # another one is to be armed in any case
         self.core.handle_timer(self.time())
         self.flush()
 
@@ -231,16 +259,6 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
 
 
 _CLOSED = "the target closed the connection"
-
-
-def _settle(request: Request) -> None:
-    """Give the future of ``request`` its result."""
-    future: asyncio.Future[Request] = request.context
-    if not future.done():  # its waiter may have been cancelled
-        if request.error is None:
-            future.set_result(request)
-        else:
-            future.set_exception(request.error)
 
 
 def _reason(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from iscsim.pdu import (
     TaskManagementResponseCode,
 )
 from iscsim.scsi.status import Status
+from iscsim.session.connection import Phase
 from iscsim.session.numbering import SERIAL_MASK
 from iscsim.session.parameters import Parameters
 from iscsim.session.transfer import DataOutPlan, segments
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 _pack_command = SCSICommand.codec.pack
 _flags = SCSICommand.codec.pack_flags  # immediate, final, read, write, task_attribute
 _MAX_LENGTH = 0xFFFFFFFF
+_HALF = 1 << 31
 _CDB_LENGTH = 16
+_LONG = 32 << 10
 # SAM: the status codes that end a command well, the only ones a Data-In may carry (RFC 7143 section 11.7.3)
 _GOOD_ENDS = frozenset({Status.GOOD, Status.CONDITION_MET, 0x10, 0x14})
 
@@ -49,11 +52,12 @@ class CommandService:
 
     def __init__(self, connection: InitiatorConnection) -> None:
         self._connection = connection
+        self._numbers = connection.numbers
         self.tasks: dict[int, CommandTask] = {}
         self.queue: deque[CommandTask] = deque()
         """Commands for which the window was closed (RFC 7143 section 4.2.2.1)."""
-        self.last_length = 0
-        """How long the data of the last Data-In was: the next one is likely as long."""
+        self.goes_on = False
+        """Whether the last Data-In was a long one of several: the next is likely of the same command."""
         self._placed: CommandTask | None = None
         self._in_order = True
         self._parameters = Parameters()
@@ -72,28 +76,32 @@ class CommandService:
             SessionFailed: the session takes no more commands.
             LocalProtocolError: the CDB or a length does not fit the PDU.
         """
-        connection = self._connection
-        connection.check_open()
-        if not 0 < len(task.cdb) <= 260 or max(len(task.data_out), task.data_in_length) > _MAX_LENGTH:
+        connection, numbers = self._connection, self._numbers
+        if connection.closing or connection.draining or connection.phase is not Phase.FULL_FEATURE:
+            connection.check_open()
+        if (
+            not 0 < len(task.cdb) <= 260
+            or len(task.data_out) > _MAX_LENGTH
+            or task.data_in_length > _MAX_LENGTH
+        ):
             raise LocalProtocolError(f"{task.name} does not fit a SCSI Command", "11.3")
-        if task.immediate:
+        # the window is open unless MaxCmdSN lies behind CmdSN (RFC 7143 section 4.2.2.1)
+        if task.immediate or (not self.queue and (numbers.max_cmd_sn - numbers.cmd_sn) & SERIAL_MASK < _HALF):
             self._send(task)
-        elif self.queue or not connection.numbers.window_open:
-            self.queue.append(task)
         else:
-            self._send(task)
-        connection.watch(task)
+            self.queue.append(task)
+        if task.deadline < connection.sweep_at:
+            connection.watch(task)
 
     def release(self) -> None:
         """Send what the window now lets through."""
-        queue, numbers = self.queue, self._connection.numbers
+        queue, numbers = self.queue, self._numbers
         while queue and numbers.window_open:
             self._send(queue.popleft())
 
     def _send(self, task: CommandTask) -> None:
-        connection, data = self._connection, task.data_out
+        connection, numbers, data = self._connection, self._numbers, task.data_out
         task.initiator_task_tag = tag = connection.new_tag()
-        numbers = connection.numbers
         task.cmd_sn = numbers.cmd_sn if task.immediate else numbers.take()
         self.tasks[tag] = task
         if not data and connection.plain and len(task.cdb) <= _CDB_LENGTH:
@@ -180,7 +188,7 @@ class CommandService:
         """Data of a read, and its status when S is set (RFC 7143 section 11.7)."""
         task = self.tasks.get(pdu.initiator_task_tag) or self._task_of(pdu)
         data, offset = pdu.data, pdu.buffer_offset
-        self.last_length = length = len(data)
+        length = len(data)
         end = offset + length
         if pdu.data_sn != task.transfer_sn:
             raise SequenceError(f"Data-In with DataSN {pdu.data_sn}, expected {task.transfer_sn}", "7.9")
@@ -201,10 +209,10 @@ class CommandService:
                 task.buffer = bytearray(task.data_in_length)
             task.buffer[offset:end] = data
         task.received += length
-        connection = self._connection
+        self.goes_on = length >= _LONG and end < task.data_in_length
         if pdu.status_present:
             self._end_with_data_in(task, pdu)
-        numbers = connection.numbers
+        numbers = self._numbers
         if pdu.max_cmd_sn != numbers.max_cmd_sn or pdu.exp_cmd_sn != numbers.exp_cmd_sn:
             numbers.update(pdu.exp_cmd_sn, pdu.max_cmd_sn)
             if self.queue:
@@ -335,8 +343,9 @@ class CommandService:
         if management.response == TaskManagementResponseCode.TASK_DOES_NOT_EXIST:
             del self.tasks[task.initiator_task_tag]
             self._give_up(task, management.context)
-        elif management.error is None:
-            self._connection.end(f"{task.name} could not be aborted: response {management.response}")
+        else:  # without effect when the connection has ended already
+            reason = management.error or f"response {management.response}"
+            self._connection.end(f"{task.name} could not be aborted: {reason}")
 
     def overdue(self, task: CommandTask) -> None:
         """The time of ``task`` is up."""

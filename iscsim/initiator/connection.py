@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -113,12 +114,14 @@ class InitiatorConnection(Connection):
         self.requests: dict[int, Request] = {}
         self.failure: ISCSIError | None = None
         """Why the connection has ended, if not by a logout."""
+        self.timer_set = False
+        """True once a timer was set; who asks for :meth:`next_deadline` then sets it back."""
         self.plain = False
         """Whether headers may be written without digests and tap."""
         self._login = InitiatorLogin(config, rng=rng, isid=isid, cmd_sn=first_cmd_sn)
         self._session_type = config.session_type
         self._next_tag = 1
-        self._sweep_at = _NEVER
+        self.sweep_at = _NEVER
         self._last_receipt = now
         self._pinged_at = now
         self.draining = ""
@@ -250,14 +253,23 @@ class InitiatorConnection(Connection):
 
     # -- time --------------------------------------------------------------------------------------
 
+    def set_timer(self, action: Callable[[], None], at: float) -> None:
+        """See :meth:`Connection.set_timer`."""
+        self.timer_set = True
+        super().set_timer(action, at)
+
+    def has_news(self) -> bool:
+        """Whether there is something to send or to tell, or another :meth:`next_deadline`."""
+        return bool(self._out or self._events or self.timer_set)
+
     def watch(self, request: Request) -> None:
         """See to it that ``request`` does not outlive its deadline: one timer for all of them."""
-        if request.deadline < self._sweep_at:
-            self._sweep_at = request.deadline
+        if request.deadline < self.sweep_at:
+            self.sweep_at = request.deadline
             self.set_timer(self._sweep, request.deadline)
 
     def _sweep(self) -> None:
-        self._sweep_at = _NEVER
+        self.sweep_at = _NEVER
         for request in list(self.requests.values()):
             if request.deadline <= self.now:
                 self.end(f"no answer to {request.name} in time")
@@ -297,15 +309,11 @@ class InitiatorConnection(Connection):
         self._last_receipt = now
         super().receive_data(data, now)
 
-    def room(self) -> memoryview | None:
-        """Where to receive the rest of the data segment under way, or None.
-
-        When bytes were received there, call :meth:`receive_in_room` instead of :meth:`receive_data`.
-        """
-        return self.framer.room()
-
     def receive_in_room(self, length: int, now: float) -> None:
-        """``length`` bytes were received into :meth:`room`; what follows is as after :meth:`receive_data`."""
+        """``length`` bytes were received into ``framer.room()``, where the rest of a data segment goes.
+
+        What follows is as after :meth:`receive_data`.
+        """
         if self.framer.fill_room(length):
             self.receive_data(b"", now)
         else:

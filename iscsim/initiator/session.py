@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,6 +35,8 @@ from iscsim.session.events import Event
 if TYPE_CHECKING:
     from iscsim.initiator.client import InitiatorProtocol
     from iscsim.initiator.portal import Portal
+
+logger = logging.getLogger("iscsim.initiator")
 
 LUN = int | bytes | LogicalUnitInfo
 MAX_TRANSFER_LENGTH = 8 << 20
@@ -91,6 +94,7 @@ class Session:
     ) -> None:
         self._protocol = protocol
         self._core = protocol.core
+        self._begin, self._submit = protocol.begin, protocol.core.commands.submit
         self.portal = portal
         self.command_timeout_s = command_timeout_s
         self.units: list[LogicalUnitInfo] = []
@@ -163,15 +167,19 @@ class Session:
 
     async def run(self, task: CommandTask, timeout_s: float | None = None) -> CommandTask:
         """Send a task made by the caller and wait for its end; cancelling aborts the command."""
-        future = self._protocol.begin(task, self.command_timeout_s if timeout_s is None else timeout_s)
-        self._core.submit(task)
+        future = self._begin(task, self.command_timeout_s if timeout_s is None else timeout_s)
+        self._submit(task)
         try:
             await future
         except BaseException:
-            if not future.done() or future.cancelled():
-                self._protocol.abandon(task, CommandAborted(f"{task.name} was cancelled"))
+            self._abandon(task, future)
             raise
         return task
+
+    def _abandon(self, task: CommandTask, future: Any) -> None:
+        """Abort ``task`` if its waiter was cancelled."""
+        if not future.done() or future.cancelled():
+            self._protocol.abandon(task, CommandAborted(f"{task.name} was cancelled"))
 
     async def _checked(
         self, lun: LUN, cdb: bytes, *, data_out: Buffer = b"", data_in_length: int = 0
@@ -213,11 +221,46 @@ class Session:
         block_size = self._block_sizes.get(raw) or await self._block_size(raw)
         length = blocks * block_size
         if length > MAX_TRANSFER_LENGTH:
-            return await self._read_in_parts(raw, lba, blocks, block_size)
+            data = bytearray(length)
+            await self.read_into(raw, lba, data)
+            return data
         if blocks <= 0:
             return b""
+        task = CommandTask(raw, _read_cdb(lba, blocks), data_in_length=length)
+        future = self._begin(task, self.command_timeout_s)  # run() written out: most reads end here
+        self._submit(task)
+        try:
+            await future
+        except BaseException:
+            self._abandon(task, future)
+            raise
+        if not task.status and len(task.data_in) == length:
+            return task.data_in
+        if not _was_unit_attention(task):
+            raise _failure(task, len(task.data_in), length)
+        return await self._read_once(raw, lba, blocks, length, None)
+
+    async def read_into(self, lun: LUN, lba: int, buffer: bytearray | memoryview) -> None:
+        """Read from ``lba`` on until ``buffer``, a whole number of blocks, is full: the quickest way to read.
+
+        Raises:
+            ValueError: not a whole number of blocks.
+            CommandFailed, TransferIncomplete: as :meth:`read`.
+        """
+        raw = self.lun_of(lun)
+        block_size = self._block_sizes.get(raw) or await self._block_size(raw)
+        view = memoryview(buffer)
+        _count_blocks(len(view), block_size)
+        step = MAX_TRANSFER_LENGTH // block_size * block_size
+        for start in range(0, len(view), step):
+            part = view[start : start + step]
+            await self._read_once(raw, lba + start // block_size, len(part) // block_size, len(part), part)
+
+    async def _read_once(
+        self, raw: bytes, lba: int, blocks: int, length: int, into: memoryview | None
+    ) -> bytes | bytearray | memoryview:
         for _ in range(_UNIT_ATTENTION_RETRIES):
-            task = CommandTask(raw, _read_cdb(lba, blocks), data_in_length=length)
+            task = CommandTask(raw, _read_cdb(lba, blocks), data_in_length=length, into=into)
             await self.run(task)
             if not task.status and len(task.data_in) == length:
                 return task.data_in
@@ -235,9 +278,7 @@ class Session:
         raw = self.lun_of(lun)
         block_size = self._block_sizes.get(raw) or await self._block_size(raw)
         length = len(data)
-        blocks, rest = divmod(length, block_size)
-        if rest:
-            raise ValueError(f"{length} bytes are no whole number of blocks of {block_size}")
+        blocks = _count_blocks(length, block_size)
         if length > MAX_TRANSFER_LENGTH:
             await self._write_in_parts(raw, lba, data, block_size)
             return
@@ -255,14 +296,6 @@ class Session:
     async def flush(self, lun: LUN) -> None:
         """Have everything written go to the medium (SBC-3, SYNCHRONIZE CACHE (10))."""
         await self._checked(lun, commands.synchronize_cache_10())
-
-    async def _read_in_parts(self, raw: bytes, lba: int, blocks: int, block_size: int) -> bytearray:
-        data = bytearray(blocks * block_size)
-        step = MAX_TRANSFER_LENGTH // block_size
-        for start in range(0, blocks, step):
-            part = await self.read(raw, lba + start, min(step, blocks - start))
-            data[start * block_size : start * block_size + len(part)] = part
-        return data
 
     async def _write_in_parts(self, raw: bytes, lba: int, data: Buffer, block_size: int) -> None:
         view, step = memoryview(data), MAX_TRANSFER_LENGTH // block_size
@@ -324,10 +357,11 @@ class Session:
         except CommandFailed as error:
             if error.sense is None or error.sense.key != SenseKey.ILLEGAL_REQUEST:
                 raise
-        capacity = Capacity.parse_10(await self._checked(lun, commands.read_capacity_10(), data_in_length=8))
+        data = await self._checked(lun, commands.read_capacity_10(), data_in_length=8)
+        capacity = _parsed(Capacity.parse_10, data)
         if capacity is None:
-            raise ValueError(
-                "READ CAPACITY (10) sends us to READ CAPACITY (16), which the unit does not know"
+            raise MalformedData(
+                "READ CAPACITY (10) asks for READ CAPACITY (16), which the unit does not know"
             )
         return capacity
 
@@ -415,8 +449,8 @@ class Session:
         """Log out if that is possible, close in any case."""
         try:
             await self.logout()
-        except ISCSIError:
-            pass  # it is gone, which is what was wanted
+        except ISCSIError as error:
+            logger.info("%r: closed without a logout: %s", self, error)
         finally:
             self._protocol.close()
 
@@ -443,6 +477,13 @@ def _parsed(parse: Callable[[Buffer], Parsed], data: Buffer) -> Parsed:
         return parse(data)
     except ValueError as error:
         raise MalformedData(str(error)) from error
+
+
+def _count_blocks(length: int, block_size: int) -> int:
+    blocks, rest = divmod(length, block_size)
+    if rest:
+        raise ValueError(f"{length} bytes are no whole number of blocks of {block_size}")
+    return blocks
 
 
 def _read_cdb(lba: int, blocks: int) -> bytes:
