@@ -17,8 +17,6 @@ from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
 
 app = typer.Typer(
     name="iscsim",
-    help="A whole iSCSI world in user space: target, initiator, captures.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,24 +35,27 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """A whole iSCSI world in user space: target, initiator, captures."""
+    """A whole iSCSI world in user space: target, initiator, captures.
+
+    "iscsim COMMAND --help" shows the options of a command, and examples.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; an error is one line on stderr."""
     try:
-        status = app(args=arguments, standalone_mode=False)
-    except typer.Abort:
-        sys.exit(ExitCode.INTERRUPTED)
-    except typer.exceptions.TyperException as error:
-        print(f"iscsim: error: {' '.join(error.format_message().split())}", file=sys.stderr)
-        sys.exit(ExitCode.USAGE)
+        status = app(args=arguments, prog_name="iscsim", standalone_mode=False)
+        sys.stdout.flush()
     except BaseException as error:
         code = report(error)
         if code is None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iscsim.errors import ConfigError
-from iscsim.session.chap import ChapConfig, ChapCredential
 
-PortalArgument = Annotated[str, typer.Argument(metavar="HOST:PORT", help="Portal; port 3260 if left out.")]
+if TYPE_CHECKING:
+    from iscsim.session.chap import ChapConfig
+
+PortalArgument = Annotated[
+    str, typer.Argument(metavar="HOST:PORT", help="Portal of the target; port 3260 if left out.")
+]
 TargetArgument = Annotated[str, typer.Argument(metavar="TARGET", help="Name of the target, as in iqn....")]
-LUNArgument = Annotated[int, typer.Argument(metavar="LUN", min=0, max=(1 << 24) - 1)]
+LUNArgument = Annotated[
+    int, typer.Argument(metavar="LUN", min=0, max=(1 << 24) - 1, help="Number of the logical unit.")
+]
+LBAOption = Annotated[
+    int, typer.Option("--lba", metavar="N", min=0, max=(1 << 64) - 1, help="First block.", show_default=True)
+]
 InitiatorNameOption = Annotated[
     str,
     typer.Option(
@@ -39,4 +48,6 @@ def chap_of(user: str, password: str) -> ChapConfig | None:
     """The CHAP of ``--user`` and ``--password``, or None. Raises ConfigError for one without the other."""
     if bool(user) != bool(password):
         raise ConfigError("--user and --password go together")
+    from iscsim.session.chap import ChapConfig, ChapCredential
+
     return ChapConfig(outgoing=ChapCredential(user, password.encode())) if user else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import IntEnum
+
+import typer
 
 from iscsim.errors import ConfigError, ISCSIError
 
@@ -28,17 +31,27 @@ class EnvironmentFailure(Exception):
 def report(error: BaseException) -> ExitCode | None:
     """Say what ``error`` is on stderr; returns the exit code, or None for what should not have happened."""
     match error:
-        case ConfigError():
-            code = ExitCode.USAGE
-        case EnvironmentFailure():
-            code = ExitCode.ENVIRONMENT
-        case ISCSIError():
-            code = ExitCode.FAILED
-        case OSError():
-            code = ExitCode.FAILED
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | typer.Abort():
             return ExitCode.INTERRUPTED
+        case BrokenPipeError():  # whoever reads our output has had enough, as in "iscsim read ... | head"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.FAILED
+        case ConfigError():
+            code, text = ExitCode.USAGE, str(error)
+        case EnvironmentFailure():
+            code, text = ExitCode.ENVIRONMENT, str(error)
+        case ISCSIError():
+            code, text = ExitCode.FAILED, str(error)
+        case OSError():
+            code, text = ExitCode.FAILED, error.strerror or str(error)
+        case _ if hasattr(error, "format_message"):  # typer's; of which class depends on its release
+            code, text = ExitCode.USAGE, f"{error.format_message()}{_where_help_is(error)}"
         case _:
             return None
-    print(f"iscsim: error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"iscsim: error: {' '.join(text.split())}", file=sys.stderr)
     return code
+
+
+def _where_help_is(error: BaseException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see {context.command_path} --help)" if context else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -13,6 +14,7 @@ from iscsim.cli.arguments import (
     DigestOption,
     InitiatorNameOption,
     JSONOption,
+    LBAOption,
     LUNArgument,
     PasswordOption,
     PortalArgument,
@@ -20,12 +22,11 @@ from iscsim.cli.arguments import (
     UserOption,
     chap_of,
 )
-from iscsim.cli.output import hexdump, print_json, print_rows
-from iscsim.cli.runtime import default_initiator_name
+from iscsim.cli.output import cell, hexdump, print_json, print_rows
+from iscsim.cli.runtime import NO_SESSIONS, default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS, unit_row
 from iscsim.errors import ConfigError
 from iscsim.net.runner import run
-from iscsim.scsi.cdb import synchronize_cache_10
 
 if TYPE_CHECKING:
     from iscsim.initiator.session import Session
@@ -42,7 +43,13 @@ def discover(
     password: PasswordOption = "",
     json: JSONOption = False,
 ) -> None:
-    """List the targets a portal offers us (SendTargets)."""
+    """List the targets a portal offers us (SendTargets).
+
+    \b
+    Examples:
+      iscsim discover 127.0.0.1:3260
+      iscsim discover storage.example --initiator-name iqn.1993-08.org.debian:01:host --json
+    """
     from iscsim.initiator import discover as discover_targets
 
     found = run(
@@ -91,20 +98,28 @@ class _Login:
 
 
 def luns(
-    portal: Annotated[str | None, typer.Argument(metavar="[HOST:PORT", help="Portal.")] = None,
-    target: Annotated[str | None, typer.Argument(metavar="TARGET]", help="Name of the target.")] = None,
+    portal: Annotated[str | None, typer.Argument(metavar="HOST:PORT", help="Portal of the target.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="TARGET", help="Name of the target.")] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
     digests: DigestOption = False,
     json: JSONOption = False,
 ) -> None:
-    """List the LUNs of a target with their sizes and WWNs; without arguments, those of all sessions."""
+    """List LUNs with their sizes and WWNs.
+
+    Those of a target; without arguments, those of every session that login and attach have left.
+
+    \b
+    Examples:
+      iscsim luns 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk
+      iscsim luns --json
+    """
     if portal is None:
         from iscsim.cli.keeper_client import ask_if_running
 
         rows = ask_if_running("luns", [])
-        print_rows(rows, ("sid", *UNIT_COLUMNS), as_json=json, empty="no sessions")
+        print_rows(rows, ("sid", *UNIT_COLUMNS), as_json=json, empty=NO_SESSIONS)
         return
     if target is None:
         raise ConfigError("which target? (iscsim discover lists them)")
@@ -127,7 +142,13 @@ def inquiry(
     digests: DigestOption = False,
     json: JSONOption = False,
 ) -> None:
-    """Show what a LUN says of itself (INQUIRY)."""
+    """Show what a LUN says of itself (INQUIRY).
+
+    \b
+    Examples:
+      iscsim inquiry 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1
+      iscsim inquiry 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --page 0x83
+    """
     number = None if page is None else _page_number(page)
     login = _Login(portal, target, initiator_name, user, password, digests)
     from iscsim.cli.inquiry import describe_inquiry
@@ -138,7 +159,7 @@ def inquiry(
         return
     for key, value in description.items():
         for line in value if isinstance(value, list) else [value]:
-            print(f"{key.replace('_', ' ') + ':':<24} {line}")
+            print(f"{key.replace('_', ' ') + ':':<24} {cell(line)}")
 
 
 def _page_number(text: str) -> int:
@@ -155,24 +176,45 @@ def read(
     portal: PortalArgument,
     target: TargetArgument,
     lun: LUNArgument,
-    lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
-    blocks: Annotated[int, typer.Option(min=1, help="How many blocks.")] = 1,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write to.")] = None,
+    lba: LBAOption = 0,
+    blocks: Annotated[int, typer.Option(min=1, metavar="N", help="How many blocks.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write to; stdout without.")
+    ] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
     digests: DigestOption = False,
 ) -> None:
-    """Read blocks to a file or to stdout; a terminal gets a hex dump."""
+    """Read blocks to a file or to stdout.
+
+    A terminal gets a hex dump.
+
+    \b
+    Examples:
+      iscsim read 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1
+      iscsim read 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --lba 8 --blocks 2048 -o piece
+    """
     login = _Login(portal, target, initiator_name, user, password, digests)
     if output is not None:
-        with output.open("wb") as file:
-            login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: file.write(data)))
+        login.do(lambda session: _read_to_file(session, lun, lba, blocks, output))
     elif sys.stdout.isatty():
         login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: print(hexdump(data, at))))
     else:
         put = sys.stdout.buffer.write
         login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: put(data)))
+
+
+async def _read_to_file(session: Session, lun: int, lba: int, blocks: int, path: Path) -> None:
+    with _opened(path, "wb") as file:  # only now: a login that fails leaves the file as it was
+        await _read(session, lun, lba, blocks, lambda at, data: file.write(data))
+
+
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    try:
+        return path.open(mode)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
 
 
 async def _read(
@@ -181,14 +223,15 @@ async def _read(
     for start in range(0, blocks, _PIECE_BLOCKS):
         count = min(_PIECE_BLOCKS, blocks - start)
         data = bytes(await session.read(lun, lba + start, count))
-        put((lba + start) * (len(data) // count), data)
+        # in a thread: a pager that does not read must not keep the session from answering pings
+        await asyncio.to_thread(put, (lba + start) * (len(data) // count), data)
 
 
 def write(
     portal: PortalArgument,
     target: TargetArgument,
     lun: LUNArgument,
-    lba: Annotated[int, typer.Option(min=0, help="First block.")] = 0,
+    lba: LBAOption = 0,
     source: Annotated[
         Path | None,
         typer.Option("--input", "-i", metavar="FILE", help="File to read from; stdin without."),
@@ -198,13 +241,28 @@ def write(
     password: PasswordOption = "",
     digests: DigestOption = False,
 ) -> None:
-    """Write whole blocks from a file or from stdin, and have them flushed to the medium."""
-    data = source.read_bytes() if source is not None else sys.stdin.buffer.read()
+    """Write whole blocks from a file or from stdin.
+
+    They are flushed to the medium.
+
+    \b
+    Examples:
+      iscsim write 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --input disk.img
+      head -c 4096 /dev/urandom | iscsim write 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --lba 8
+    """
+    data = _content(source)
     if not data:
         raise ConfigError("nothing to write")
     login = _Login(portal, target, initiator_name, user, password, digests)
     blocks = login.do(lambda session: _write(session, lun, lba, data))
     print(f"wrote {blocks} blocks ({len(data)} bytes) at block {lba} of LUN {lun}", file=sys.stderr)
+
+
+def _content(source: Path | None) -> bytes:
+    if source is None:
+        return sys.stdin.buffer.read()
+    with _opened(source, "rb") as file:
+        return file.read()
 
 
 async def _write(session: Session, lun: int, lba: int, data: bytes) -> int:
@@ -215,5 +273,5 @@ async def _write(session: Session, lun: int, lba: int, data: bytes) -> int:
     view, step = memoryview(data), _PIECE_BLOCKS * block_size
     for start in range(0, len(data), step):
         await session.write(lun, lba + start // block_size, view[start : start + step])
-    await session.execute(lun, synchronize_cache_10(), check=True)
+    await session.flush(lun)
     return len(data) // block_size

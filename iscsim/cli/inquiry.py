@@ -31,7 +31,9 @@ def _name(kind: type[IntEnum], number: int) -> str:
         return f"{number:#x}"
 
 
-def _standard(inquiry: StandardInquiry) -> dict[str, Any]:
+def _standard(lun: int, inquiry: StandardInquiry) -> dict[str, Any]:
+    if inquiry.qualifier == Qualifier.NOT_CAPABLE:  # how a target says so: INQUIRY itself does not fail
+        raise SCSIError(f"no LUN {lun} there")
     answer = asdict(inquiry)
     return answer | {
         "device_type": _name(DeviceType, answer["device_type"]),
@@ -80,7 +82,7 @@ async def describe_inquiry(session: Session, lun: int, page: int | None) -> dict
         ISCSIError: the target does not answer, or answers something else than was asked for.
     """
     if page is None:
-        return _standard(await session.inquiry(lun))
+        return _standard(lun, await session.inquiry(lun))
     data = await session.inquiry(lun, page)
     describe = _PAGES.get(page)
     try:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
+from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED
 from iscsim.cli.units import unit_row
-from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError
+from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
 from iscsim.net.rpc import RPCServer
 from iscsim.openstack.attach import AttachedVolume, attach
-from iscsim.openstack.connection_info import parse_connection_info
+from iscsim.openstack.connection_info import PathSpec, parse_connection_info
 from iscsim.session.chap import ChapConfig, ChapCredential
 
 if TYPE_CHECKING:
@@ -43,12 +46,17 @@ class KeptSession:
         return {"sid": self.sid, "portal": self.portal, "target": self.target, "state": state}
 
 
+Volume = frozenset[PathSpec]
+"""What a volume is known by: all its paths, in whatever order."""
+
+
 class Keeper:
     """Sessions and attached volumes of one user."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, KeptSession] = {}
-        self._volumes: dict[str, AttachedVolume] = {}
+        self._volumes: dict[Volume, AttachedVolume] = {}
+        self._locks: WeakValueDictionary[Volume, asyncio.Lock] = WeakValueDictionary()
         self._last_sid = 0
         self._calls = 0
         self.changed = asyncio.Event()
@@ -85,7 +93,7 @@ class Keeper:
     async def logout(self, sid: int | None = None) -> list[dict[str, Any]]:
         """Log out of one session, or of all that were logged in by hand."""
         if sid is not None and sid not in self._sessions:
-            raise ConfigError(f"no session {sid}")
+            raise SessionFailed(f"no session {sid}")
         ended = []
         for number in [sid] if sid is not None else list(self._sessions):
             kept = self._sessions.pop(number)
@@ -106,47 +114,51 @@ class Keeper:
 
     async def luns(self) -> list[dict[str, Any]]:
         """The LUNs of every session, as of its last scan."""
-        return [
-            {"sid": kept.sid, **unit_row(unit)}
-            for kept in self._sessions.values()
-            for unit in kept.session.units
-        ]
+        return [{"sid": sid, **unit_row(unit)} for sid, session in self._all() for unit in session.units]
 
     async def rescan(self) -> list[dict[str, Any]]:
         """Scan every session again: what was added, what was removed."""
-        rows = []
-        for kept in self._sessions.values():
-            added, removed = await kept.session.rescan()
+        sessions, rows = list(self._all()), []
+        if not sessions:
+            raise SessionFailed(NO_SESSIONS)
+        for sid, session in sessions:
+            added, removed = await session.rescan()
             for change, units in (("added", added), ("removed", removed)):
-                rows += [{"sid": kept.sid, "change": change, **unit_row(unit)} for unit in units]
+                rows += [{"sid": sid, "change": change, **unit_row(unit)} for unit in units]
         return rows
 
+    def _all(self) -> Iterator[tuple[int | None, Session]]:
+        """Every session; those of attached volumes have no number, as they cannot be logged out of."""
+        yield from ((kept.sid, kept.session) for kept in self._sessions.values())
+        yield from ((None, path.session) for volume in self._volumes.values() for path in volume.paths)
+
     async def attach(self, connection_info: dict[str, Any], initiator_name: str) -> dict[str, Any]:
-        """Attach a volume; one that is attached already is answered as it is."""
+        """Attach a volume; one that is attached already, or just being attached, is answered as it is."""
         info = parse_connection_info(connection_info)
-        for volume in self._volumes.values():
-            if volume.info.paths == info.paths:
-                return volume.describe()
+        key = frozenset(info.paths)
         self._calls += 1
         try:
-            volume = await attach(info, initiator_name=initiator_name)
+            async with self._locks.setdefault(key, asyncio.Lock()):  # the second of two waits, and finds it
+                if key in self._volumes and not self._volumes[key].is_alive:
+                    await self._volumes.pop(key).detach()
+                if key not in self._volumes:
+                    self._volumes[key] = await attach(info, initiator_name=initiator_name)
         finally:
             self._calls -= 1
             self.changed.set()
-        self._volumes[f"{volume.wwn} {info.paths}"] = volume
-        return volume.describe()
+        return self._volumes[key].describe()
 
     async def detach(self, connection_info: dict[str, Any]) -> dict[str, Any]:
         """Detach a volume that was attached with the same paths."""
         info = parse_connection_info(connection_info)
-        for key, volume in list(self._volumes.items()):
-            if set(volume.info.paths) & set(info.paths):
-                del self._volumes[key]
+        for key in self._volumes:
+            if key & set(info.paths):
+                volume = self._volumes.pop(key)
                 described = volume.describe()
                 await volume.detach()
                 self.changed.set()
                 return described
-        raise ConnectionFailed("that volume is not attached")
+        raise ConnectionFailed(NOT_ATTACHED)
 
     async def close(self) -> None:
         """Detach and log out of everything."""

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_NO_LIMIT = 10_000
+"""Columns: more than any table has (iSCSI names have up to 223)."""
+
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
@@ -30,20 +33,21 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " "), no_wrap=True, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200  # in a pipe nothing is to be cut
-    console.print(table)
+        table.add_row(*(cell(row[column]) for column in columns))
+    # names are there to be copied: a line too long is the terminal's to wrap, nothing is to be cut
+    Console(highlight=False, soft_wrap=True, width=_NO_LIMIT).print(table)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """``value`` as people read it."""
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)
 
 

@@ -10,6 +10,11 @@ from pathlib import Path
 
 from iscsim.cli.errors import EnvironmentFailure
 
+NOT_ATTACHED = "that volume is not attached"
+NO_SESSIONS = "no sessions (iscsim login and iscsim attach leave some)"
+_MAX_SOCKET_PATH_LENGTH = 107
+"""Bytes of sun_path without its NUL (Linux, unix(7))."""
+
 
 def runtime_directory() -> Path:
     """``$ISCSIM_RUNTIME_DIR``, else below ``$XDG_RUNTIME_DIR`` or the directory for temporary files.
@@ -18,7 +23,7 @@ def runtime_directory() -> Path:
         EnvironmentFailure: it is somebody else's, or others may enter it.
     """
     if chosen := os.environ.get("ISCSIM_RUNTIME_DIR"):
-        path = Path(chosen)
+        path = Path(chosen).absolute()
     elif base := os.environ.get("XDG_RUNTIME_DIR"):
         path = Path(base) / "iscsim"
     else:
@@ -36,8 +41,18 @@ def runtime_directory() -> Path:
 
 
 def keeper_socket() -> Path:
-    """The socket of the process that keeps this user's sessions."""
-    return runtime_directory() / "initiator.sock"
+    """The socket of the process that keeps this user's sessions.
+
+    Raises:
+        EnvironmentFailure: its directory cannot be used, or its path is too long for a socket.
+    """
+    path = runtime_directory() / "initiator.sock"
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH_LENGTH:
+        raise EnvironmentFailure(
+            f"{path} is too long for a socket, at most {_MAX_SOCKET_PATH_LENGTH} bytes are possible"
+            " ($ISCSIM_RUNTIME_DIR chooses another directory)"
+        )
+    return path
 
 
 def default_initiator_name() -> str:

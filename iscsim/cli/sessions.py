@@ -20,10 +20,9 @@ from iscsim.cli.arguments import (
 )
 from iscsim.cli.keeper_client import ask, ask_if_running
 from iscsim.cli.output import print_json, print_rows
-from iscsim.cli.runtime import default_initiator_name
+from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED, default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS
 from iscsim.errors import ConnectionFailed
-from iscsim.openstack.connection_info import read_connection_info
 
 _SESSION_COLUMNS = ("sid", "portal", "target", "state", "volume")
 ConnectionInfoArgument = Annotated[
@@ -39,7 +38,15 @@ def login(
     password: PasswordOption = "",
     json: JSONOption = False,
 ) -> None:
-    """Log in to a target and stay logged in, until iscsim logout."""
+    """Log in to a target and stay logged in.
+
+    A process of its own keeps the session until iscsim logout.
+
+    \b
+    Examples:
+      iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk
+      ISCSIM_CHAP_PASSWORD=secret iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk --user me
+    """
     chap_of(user, password)
     name = initiator_name or default_initiator_name()
     row = ask("login", portal=portal, target=target, initiator_name=name, user=user, password=password)
@@ -50,58 +57,77 @@ def login(
 
 
 def logout(
-    sid: Annotated[int | None, typer.Argument(help="The session; all of them without.")] = None,
+    sid: Annotated[
+        int | None, typer.Argument(metavar="SID", help="Number of the session; all of them without.")
+    ] = None,
     json: JSONOption = False,
 ) -> None:
-    """Log out of one session, or of all."""
+    """Log out of one session, or of all.
+
+    Sessions of attached volumes end with iscsim detach.
+    """
     rows = ask_if_running("logout", [], sid=sid)
     if sid is not None and not rows:
         raise ConnectionFailed(f"no session {sid}")
     if json:
         print_json(rows)
         return
+    if not rows:
+        print("iscsim: no sessions to log out of", file=sys.stderr)
     for row in rows:
         print(f"session {row['sid']}: logged out of {row['target']} through {row['portal']}")
 
 
 def sessions(json: JSONOption = False) -> None:
     """List the sessions that login and attach have left."""
-    print_rows(ask_if_running("sessions", []), _SESSION_COLUMNS, as_json=json, empty="no sessions")
+    print_rows(ask_if_running("sessions", []), _SESSION_COLUMNS, as_json=json, empty=NO_SESSIONS)
 
 
 def rescan(json: JSONOption = False) -> None:
-    """Scan every session again; shows the LUNs that were added or removed since the last scan."""
-    if not ask_if_running("sessions", []):
-        raise ConnectionFailed("no sessions to rescan (iscsim login makes one)")
-    rows = ask("rescan")
+    """Show LUNs that were added or removed since the last scan.
+
+    Every session that login and attach have left is scanned again.
+    """
+    rows = ask_if_running("rescan", None)
+    if rows is None:
+        raise ConnectionFailed(NO_SESSIONS)
     print_rows(rows, ("sid", "change", *UNIT_COLUMNS), as_json=json, empty="nothing has changed")
 
 
 def _document(path: Path) -> Any:
     """The file's JSON, once it is known to be a connection_info."""
+    from iscsim.openstack.connection_info import read_connection_info
+
     read_connection_info(path)
     return json_module.loads(path.read_text(encoding="utf-8"))
 
 
 def attach(connection_info: ConnectionInfoArgument, initiator_name: InitiatorNameOption = "") -> None:
-    """Attach a volume on every path cinder names; prints the multipath device as JSON.
+    """Attach a volume from cinder's connection_info.
 
-    The sessions stay until iscsim detach. A path that fails is reported in failed_paths and on stderr; the
-    command fails when none works.
+    Logs in on every path and prints the multipath device as JSON. The sessions stay until iscsim detach.
+    A path that fails is reported in failed_paths and on stderr; the command fails when none works.
+
+    \b
+    Example:
+      iscsim attach connection_info.json
     """
     document = _document(connection_info)
     described = ask(
         "attach", connection_info=document, initiator_name=initiator_name or default_initiator_name()
     )
     for failed in described["failed_paths"]:
-        print(f"iscsim: warning: {failed['portal']}: {failed['error']}", file=sys.stderr)
+        print(f"iscsim: warning: {failed['error']}", file=sys.stderr)
     print_json(described)
 
 
 def detach(connection_info: ConnectionInfoArgument) -> None:
-    """Detach a volume: flush it, log out of its sessions; prints what was detached as JSON."""
+    """Detach a volume and log out of its sessions.
+
+    What was written is flushed first. Prints what was detached as JSON.
+    """
     document = _document(connection_info)
     described = ask_if_running("detach", None, connection_info=document)
     if described is None:
-        raise ConnectionFailed("that volume is not attached")
+        raise ConnectionFailed(NOT_ATTACHED)
     print_json(described)

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from iscsim.errors import ConfigError, ISCSIError
 
@@ -39,6 +39,7 @@ class RPCServer:
         self._path = path
         self._methods = methods
         self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises OSError, among them FileExistsError when a live process has the socket."""
@@ -50,12 +51,17 @@ class RPCServer:
             os.umask(mask)
 
     async def close(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening, remove the socket, end every conversation and what it was waiting for."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        for conversation in self._conversations:
+            conversation.cancel()
+        await asyncio.gather(*self._conversations)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = cast("asyncio.Task[None]", asyncio.current_task())
+        self._conversations.add(conversation)
         try:
             while line := await reader.readline():
                 answer = await self._answer(line)
@@ -64,7 +70,10 @@ class RPCServer:
                     await writer.drain()
         except (ConnectionError, ValueError):
             return  # the caller went away, or sent a line beyond the limit: nobody to tell
+        except asyncio.CancelledError:
+            return  # we end; nobody waits for this task but close(), and streams log one that was cancelled
         finally:
+            self._conversations.discard(conversation)
             writer.close()
 
     async def _answer(self, line: bytes) -> dict[str, Any] | None:
@@ -82,9 +91,9 @@ class RPCServer:
             return _error(identity, INVALID_PARAMS, "params must be an object")
         try:
             result = await method(**params)
-        except TypeError as error:
+        except (TypeError, ConfigError) as error:
             return _error(identity, INVALID_PARAMS, str(error))
-        except (ISCSIError, ConfigError, OSError) as error:
+        except (ISCSIError, OSError) as error:
             return _error(identity, FAILED, str(error))
         return {"jsonrpc": "2.0", "id": identity, "result": result} if "id" in request else None
 
@@ -110,7 +119,7 @@ def call(path: Path, method: str, *, timeout_s: float = 60.0, **params: Any) -> 
     """Call ``method`` of the process behind the socket ``path`` and wait for its result.
 
     Raises:
-        RPCError: the method failed.
+        RPCError: the method failed; with INVALID_PARAMS, because what was asked for is wrong in itself.
         OSError: nobody answers there.
     """
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

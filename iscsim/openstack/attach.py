@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
+from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
 from iscsim.initiator import connect
 from iscsim.initiator.multipath import MultipathDevice, Path
 from iscsim.openstack.connection_info import ConnectionInfo, PathSpec
 
 if TYPE_CHECKING:
-    from iscsim.initiator.session import Session
     from iscsim.initiator.scan import LogicalUnitInfo
+    from iscsim.initiator.session import Session
 
 Progress = Callable[[str], None]
 
@@ -43,6 +43,11 @@ class AttachedVolume:
     def wwn(self) -> str:
         """The WWN as scsi_id prints it: ``3`` and 32 hexadecimal digits."""
         return self.paths[0].unit.wwn
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any of its sessions can still be used."""
+        return any(path.session.is_open for path in self.paths)
 
     def describe(self) -> dict[str, Any]:
         """What os-brick's connect_volume returns, and the paths behind it; ready for JSON."""
@@ -102,27 +107,31 @@ async def attach(
         paths = [outcome for outcome in outcomes if isinstance(outcome, AttachedPath)]
         failed = _failures(info.paths, outcomes)
         if not paths:
-            reasons = "; ".join(f"{spec.portal}: {reason}" for spec, reason in failed.items())
-            raise ConnectionFailed(f"no path to the volume works: {reasons}")
-        device = MultipathDevice([Path(path.session, path.unit) for path in paths if _same(path, paths[0])])
-        for path in [path for path in paths if not _same(path, paths[0])]:
-            failed[path.spec] = f"WWN {path.unit.wwn} is another disk than {paths[0].unit.wwn}"
-        good = [path for path in paths if path.spec not in failed]
-        return AttachedVolume(info, device, good, failed, stack.pop_all())
+            raise ConnectionFailed(f"no path to the volume works: {'; '.join(failed.values())}")
+        good = [path for path in paths if path.unit.wwn == paths[0].unit.wwn]
+        for path in paths:
+            if path not in good:
+                failed[path.spec] = f"{path.spec.portal}: WWN {path.unit.wwn}, expected {paths[0].unit.wwn}"
+                await path.session.close()
+        return AttachedVolume(info, _join(good), good, failed, stack.pop_all())
 
 
-def _same(path: AttachedPath, first: AttachedPath) -> bool:
-    return path.unit.wwn == first.unit.wwn
+def _join(paths: list[AttachedPath]) -> MultipathDevice:
+    try:
+        return MultipathDevice([Path(path.session, path.unit) for path in paths])
+    except ConfigError as error:  # nobody has configured anything: the target contradicts itself
+        raise ConnectionFailed(str(error)) from error
 
 
 def _failures(
     specs: tuple[PathSpec, ...], outcomes: list[AttachedPath | BaseException]
 ) -> dict[PathSpec, str]:
-    """Why each failed path failed; what is not about the path is raised."""
+    """Why each failed path failed, its portal in it; what is not about the path is raised."""
     failed = {}
     for spec, outcome in zip(specs, outcomes, strict=True):
         if isinstance(outcome, ISCSIError | OSError):
-            failed[spec] = str(outcome)
+            reason = str(outcome)
+            failed[spec] = reason if spec.portal in reason else f"{spec.portal}: {reason}"
         elif isinstance(outcome, BaseException):
             raise outcome
     return failed
@@ -131,11 +140,15 @@ def _failures(
 async def _attach_path(
     stack: AsyncExitStack, spec: PathSpec, progress: Progress, **options: Any
 ) -> AttachedPath:
-    session = await stack.enter_async_context(connect((spec.host, spec.port), spec.target_name, **options))
-    progress(f"logged in to {spec.target_name} through {spec.portal}")
-    units = await session.scan()
-    for unit in units:
-        if unit.number == spec.lun:
-            return AttachedPath(spec, session, unit)
+    async with AsyncExitStack() as own:  # a path that does not work leaves no session behind
+        session = await own.enter_async_context(connect((spec.host, spec.port), spec.target_name, **options))
+        progress(f"logged in to {spec.target_name} through {spec.portal}")
+        units = await session.scan()
+        for unit in units:
+            if unit.number == spec.lun:
+                stack.push_async_callback(own.pop_all().aclose)
+                return AttachedPath(spec, session, unit)
     there = ", ".join(str(unit.number) for unit in units) or "none"
-    raise ConnectionFailed(f"no LUN {spec.lun} at {spec.target_name} (LUNs there: {there})")
+    raise ConnectionFailed(
+        f"no LUN {spec.lun} at {spec.target_name} through {spec.portal} (LUNs there: {there})"
+    )

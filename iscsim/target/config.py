@@ -58,6 +58,7 @@ def read_config(path: Path) -> ServeConfig:
     )
 
 
+_TYPE_NAMES: dict[type, str] = {str: "string", list: "list"}
 _TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, "portals": list, "luns": list, "initiators": list}
 
 
@@ -76,7 +77,7 @@ def _check_keys(path: Path, table: dict[str, Any], known: dict[str, type]) -> No
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r} (known: {', '.join(known)})")
         if not isinstance(value, known[key]):
-            raise ConfigError(f"{path}: {key} must be a {known[key].__name__}")
+            raise ConfigError(f"{path}: {key} must be a {_TYPE_NAMES[known[key]]}")
 
 
 @dataclass(slots=True)
@@ -114,8 +115,12 @@ def _add(
     entity: NetworkEntity, config: TargetConfig, portals: dict[tuple[str, int], Portal], default_port: int
 ) -> ServedTarget:
     node = entity.add_target(config.name, alias=config.alias)
+    taken: set[tuple[str, int]] = set()
     for number, text in enumerate(config.portals or [f"127.0.0.1:{default_port}"]):
         address = parse_portal(text)
+        if address in taken:
+            raise ConfigError(f"portal {text} of {node.name} is given twice")
+        taken |= {address} if address[1] else set()
         # two portals with port 0 are two portals; the same fixed one may serve several targets
         key = address if address[1] else (f"{node.name} {number}", 0)
         node.add_portal(portals.setdefault(key, Portal(*address)))
@@ -124,6 +129,8 @@ def _add(
     for spec in luns:
         node.add_lun(spec.number, spec.logical_unit(node.name, vendor, product), read_only=spec.readonly)
     initiators = [parse_initiator(text) for text in config.initiators]
+    if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
+        raise ConfigError(f"initiator {ANYBODY} of {node.name} is everybody: no other may stand beside it")
     for initiator in initiators:
         if initiator.name == ANYBODY:
             node.chap = initiator.chap

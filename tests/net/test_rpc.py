@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from iscsim.errors import ConfigError
+from iscsim.errors import ConfigError, ConnectionFailed
 from iscsim.net.rpc import (
     FAILED,
     INVALID_PARAMS,
@@ -30,12 +30,16 @@ async def add(first: int, second: int) -> int:
 
 
 async def fail() -> None:
-    raise ConfigError("this cannot be")
+    raise ConnectionFailed("this cannot be")
+
+
+async def refuse() -> None:
+    raise ConfigError("that is no name")
 
 
 @pytest.fixture
 async def path(tmp_path: Path) -> AsyncIterator[Path]:
-    server = RPCServer(tmp_path / "socket", {"add": add, "fail": fail})
+    server = RPCServer(tmp_path / "socket", {"add": add, "fail": fail, "refuse": refuse})
     await server.start()
     yield tmp_path / "socket"
     await server.close()
@@ -65,8 +69,14 @@ async def test_failure_comes_back_with_its_message(path: Path) -> None:
     assert caught.value.code == FAILED
 
 
+async def test_mistake_in_what_was_asked_is_told_from_a_failure(path: Path) -> None:
+    with pytest.raises(RPCError, match="that is no name") as caught:
+        await ask(path, "refuse")
+    assert caught.value.code == INVALID_PARAMS
+
+
 async def test_socket_is_for_its_owner_only(path: Path) -> None:
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600  # noqa: ASYNC240
 
 
 @pytest.mark.parametrize(
@@ -121,6 +131,27 @@ async def test_socket_nobody_listens_on_is_taken_over(tmp_path: Path) -> None:
     assert await ask(tmp_path / "socket", "add", first=1, second=1) == 2
     await server.close()
     assert not (tmp_path / "socket").exists()
+
+
+async def test_close_ends_conversations_and_what_they_wait_for(tmp_path: Path) -> None:
+    ended: list[bool] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    server = RPCServer(tmp_path / "socket", {"wait": wait, "add": add})
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+    writer.write(b'{"id": 1, "method": "add", "params": {"first": 1, "second": 1}}\n{"method": "wait"}\n')
+    await reader.readline()
+    await asyncio.sleep(0)
+    await server.close()
+    assert (await reader.read(), ended) == (b"", [True])
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_call_without_a_server_is_an_os_error(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_anybody_with_chap_leaves_the_door_open_but_guarded() -> None:
     "text, complaint",
     [
         ("colour = 1", "unknown key 'colour'"),
-        ("personality = 1", "personality must be a str"),
+        ("personality = 1", "personality must be a string"),
         ("target = 1", "target must be a list"),
         ("target = [1]", r"target must be written as \[\[target\]\]"),
         ("[[target]]\nports = []", "unknown key 'ports'"),
@@ -97,6 +97,8 @@ def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
         (ServeConfig(personality="emc"), "unknown personality 'emc'"),
         (ServeConfig(targets=[TargetConfig(name="disk")]), "not an iSCSI name"),
         (ServeConfig(targets=[TargetConfig(portals=["x:y"])]), "not a portal"),
+        (ServeConfig(targets=[TargetConfig(initiators=["*", "iqn.2026-11.test:a"])]), "is everybody"),
+        (ServeConfig(targets=[TargetConfig(portals=["127.0.0.1"] * 2)]), "127.0.0.1 of .* is given twice"),
         (ServeConfig(targets=[TargetConfig(luns=["1=1M", "1=1M"])]), "LUN 1 is mapped already"),
         (ServeConfig(targets=[TargetConfig(), TargetConfig()]), "exists already"),
     ],

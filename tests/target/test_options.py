@@ -144,3 +144,10 @@ def test_two_colons_at_the_end_say_that_there_are_no_credentials() -> None:
 def test_initiator_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_initiator(text)
+
+
+@pytest.mark.parametrize("text", ["host:user:never-to-be-shown", "iqn.x:user:never-to-be-shown"])
+def test_what_may_be_a_password_is_not_shown(text: str) -> None:
+    with pytest.raises(ConfigError, match="not an initiator") as caught:
+        parse_initiator(text)
+    assert "never-to-be-shown" not in str(caught.value)

@@ -1,0 +1,178 @@
+"""What ``iscsim serve`` does once it knows what: listen, show how to get there, run the command, end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from errno import EADDRINUSE
+from pathlib import Path
+
+from iscsim.cli.errors import EnvironmentFailure
+from iscsim.cli.recording import open_recorder
+from iscsim.net.rpc import RPCServer
+from iscsim.session.names import format_portal
+from iscsim.target.admin import TargetAdmin
+from iscsim.target.config import ServedTarget
+from iscsim.target.node import NetworkEntity, Portal
+from iscsim.target.options import ANYBODY
+from iscsim.target.server import TargetServer
+
+_GRACE_S = 5.0
+"""How long ``--run``'s command may take to end once it was told to."""
+
+
+async def serve_until_done(
+    entity: NetworkEntity,
+    targets: list[ServedTarget],
+    pcap: Path | None,
+    control: Path | None,
+    command: str | None,
+) -> int:
+    """Serve until a signal or the control socket says stop, or ``command`` has ended; the exit status.
+
+    Raises:
+        ConfigError: the capture cannot be written.
+        EnvironmentFailure: a portal or the control socket cannot be listened on.
+    """
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        recorder = None if pcap is None else stack.enter_context(open_recorder(pcap))
+        server = TargetServer(entity, recorder=recorder)
+        await _start(server)
+        stack.push_async_callback(server.close)
+        if control is not None:
+            await _listen_for_control(stack, control, entity, stop)
+        stack.enter_context(_interrupts(stop))
+        if command is not None:
+            variables = environment(targets[0]) | ({"control": str(control)} if control else {})
+            return await _run(command, variables, stop)
+        _first_screen(entity, targets, control)
+        await stop.wait()
+        return 0
+
+
+async def _start(server: TargetServer) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        portals = ", ".join(str(portal) for portal in server.entity.portals)
+        hint = " (--portal chooses another)" if error.errno == EADDRINUSE else ""
+        raise EnvironmentFailure(f"cannot listen on {portals}: {_reason(error)}{hint}") from error
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; the resolver has numbers below zero, and words of its own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+async def _listen_for_control(
+    stack: AsyncExitStack, path: Path, entity: NetworkEntity, stop: asyncio.Event
+) -> None:
+    server = RPCServer(path, TargetAdmin(entity, stop.set).methods)
+    try:
+        await server.start()
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot listen on {path}: {_reason(error)}") from error
+    stack.push_async_callback(server.close)
+
+
+@contextmanager
+def _interrupts(handler: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handler.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _run(command: str, variables: dict[str, str], stop: asyncio.Event) -> int:
+    """Run ``command`` in a shell with ``variables`` in its environment; returns its status."""
+    # Of a shell's children a signal to the shell says nothing: it goes to a group of their own. A command
+    # that reads the terminal must stay in the terminal's group, where Ctrl-C reaches it anyway.
+    own_group = not os.isatty(0)
+    process = await asyncio.create_subprocess_shell(
+        command, env={**os.environ, **variables}, start_new_session=own_group
+    )
+    ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ended.done():
+        await _terminate(process.pid, ended, own_group=own_group)
+    status = await ended
+    return status if status >= 0 else 128 - status  # as a shell reports a signal
+
+
+async def _terminate(pid: int, ended: asyncio.Future[int], *, own_group: bool) -> None:
+    send = os.killpg if own_group else os.kill
+    with suppress(ProcessLookupError):
+        send(pid, signal.SIGTERM)
+        _, waiting = await asyncio.wait([ended], timeout=_GRACE_S)
+        if waiting:
+            send(pid, signal.SIGKILL)
+
+
+def environment(served: ServedTarget) -> dict[str, str]:
+    """``uri``, ``uri2``, ``portal``, ``portal2`` and ``target``, for ``--run`` and for the first screen."""
+    node = served.node
+    portals = [portal for group in node.portal_groups.values() for portal in group.portals]
+    number = served.luns[0].number
+    credentials = next((f"{spec.user}%{spec.password}@" for spec in served.initiators if spec.user), "")
+    values = {"target": node.name}
+    for suffix, portal in zip(("", "2"), portals, strict=False):
+        where = shown(portal)
+        values[f"portal{suffix}"] = where
+        values[f"uri{suffix}"] = f"iscsi://{credentials}{where}/{node.name}/{number}"
+    return values
+
+
+def shown(portal: Portal) -> str:
+    """``host:port`` to reach a portal from this machine."""
+    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    return format_portal(wildcard.get(portal.address, portal.address), portal.port)
+
+
+def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: Path | None) -> None:
+    for served in targets:
+        node = served.node
+        print(f"target   {node.name}  (personality {entity.policy.name})")
+        for tag, group in node.portal_groups.items():
+            for portal in group.portals:
+                print(f"portal   {portal},{tag}")
+        for mapped in node.lun_map:
+            unit = mapped.logical_unit
+            size = f"{unit.blocks * unit.block_size / (1 << 20):g} MiB, blocks of {unit.block_size}"
+            print(
+                f"LUN {mapped.number:<4} {size}, WWN 3{unit.wwn}{', read-only' if mapped.read_only else ''}"
+            )
+        for spec in served.initiators:
+            print(f"allowed  {spec}")
+        if not served.initiators:
+            print("allowed  every initiator, no CHAP")
+        for number, line in enumerate(_to_try(served)):
+            print(f"{'' if number else 'try':<8} {line}")
+    if control is not None:
+        print(f"control  {control}")
+    print("stop     Ctrl-C", flush=True)
+
+
+def _to_try(served: ServedTarget) -> list[str]:
+    """Commands that work as they are shown, but for the secret."""
+    where, name, lun = environment(served)["portal"], served.node.name, served.luns[0].number
+    luns, uri = f"iscsim luns {where} {name}", f"{where}/{name}/{lun}"
+    if not served.initiators:
+        iscsiadm = f"iscsiadm -m discovery -t sendtargets -p {where}"
+        return [luns, f"iscsi-inq iscsi://{uri}", f"qemu-img info iscsi://{uri}", iscsiadm]
+    spec, inq = served.initiators[0], "iscsi-inq"
+    if spec.name != ANYBODY:
+        luns, inq = f"{luns} --initiator-name {spec.name}", f"{inq} -i {spec.name}"
+    if spec.user:
+        luns, uri = f"ISCSIM_CHAP_PASSWORD=... {luns} --user {spec.user}", f"{spec.user}%...@{uri}"
+    return [luns, f"{inq} iscsi://{uri}"]

@@ -1,0 +1,202 @@
+"""What the process that keeps sessions does, asked here without its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import iscsim
+from iscsim.cli import keeper as keeper_module
+from iscsim.cli.keeper import Keeper, keep, main
+from iscsim.errors import ConfigError, ConnectionFailed, LoginFailed, SessionFailed
+
+HOST = "iqn.1993-08.org.debian:01:host"
+SECRET = "never-to-be-shown"
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[iscsim.LiveTarget]:
+    async with iscsim.serve(portals=2) as live:
+        yield live
+
+
+@pytest.fixture
+async def keeper_here() -> AsyncIterator[Keeper]:
+    keeper = Keeper()
+    yield keeper
+    await keeper.close()
+
+
+def info(target: iscsim.LiveTarget, *portals: str, lun: int = 1) -> dict[str, Any]:
+    """A connection_info with these portals; all of the target's without any."""
+    chosen = list(portals or target.portals)
+    return {
+        "target_portals": chosen,
+        "target_iqns": [target.name] * len(chosen),
+        "target_luns": [lun] * len(chosen),
+    }
+
+
+def spare(serial: str) -> iscsim.LogicalUnit:
+    return iscsim.LogicalUnit(iscsim.MemoryStore(2048), serial=serial)
+
+
+async def test_sessions_are_numbered_from_1(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    first = await keeper_here.login(target.portals[0], target.name, HOST)
+    second = await keeper_here.login(target.portals[1], target.name, HOST)
+    assert (first["sid"], second["sid"]) == (1, 2)
+    rows = await keeper_here.sessions()
+    assert [(row["sid"], row["portal"], row["state"], row["volume"]) for row in rows] == [
+        (1, target.portals[0], "logged in", None),
+        (2, target.portals[1], "logged in", None),
+    ]
+    assert [row["sid"] for row in await keeper_here.luns()] == [1, 2]
+
+
+async def test_numbers_are_not_used_again(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    await keeper_here.login(target.portal, target.name, HOST)
+    await keeper_here.logout(1)
+    assert (await keeper_here.login(target.portal, target.name, HOST))["sid"] == 2
+
+
+async def test_logout_of_one_leaves_the_other(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    for portal in target.portals:
+        await keeper_here.login(portal, target.name, HOST)
+    assert [row["state"] for row in await keeper_here.logout(1)] == ["logged out"]
+    assert [row["sid"] for row in await keeper_here.sessions()] == [2]
+    assert len(target.sessions) == 1
+    with pytest.raises(SessionFailed, match="no session 1"):
+        await keeper_here.logout(1)
+
+
+async def test_login_that_fails_keeps_nothing(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    with pytest.raises(LoginFailed):
+        await keeper_here.login(target.portal, "iqn.2026-11.test:another", HOST)
+    assert (await keeper_here.sessions(), keeper_here.is_idle) == ([], True)
+
+
+async def test_session_the_target_ended_is_shown_as_failed(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    await keeper_here.login(target.portal, target.name, HOST)
+    target.sessions[0].end("ended by the test")
+    await cli.until(lambda: not keeper_here._sessions[1].session.is_open)
+    assert [row["state"] for row in await keeper_here.sessions()] == ["failed"]
+    with pytest.raises(SessionFailed):
+        await keeper_here.rescan()
+    assert len(await keeper_here.logout()) == 1
+
+
+async def test_rescan_finds_what_was_mapped_and_unmapped(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    await keeper_here.login(target.portal, target.name, HOST)
+    await keeper_here.attach(info(target), HOST)
+    assert await keeper_here.rescan() == []
+    target.lun_map.add(5, spare("late"))
+    rows = await keeper_here.rescan()
+    assert [(row["sid"], row["change"], row["lun"]) for row in rows] == [
+        (1, "added", 5),
+        (None, "added", 5),
+        (None, "added", 5),
+    ]
+    target.lun_map.remove(5)
+    assert {(row["change"], row["lun"]) for row in await keeper_here.rescan()} == {("removed", 5)}
+
+
+async def test_rescan_without_sessions_is_an_error(keeper_here: Keeper) -> None:
+    with pytest.raises(SessionFailed, match="no sessions"):
+        await keeper_here.rescan()
+
+
+async def test_attach_twice_is_the_same_volume(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    first = await keeper_here.attach(info(target), HOST)
+    again = await keeper_here.attach(info(target, *reversed(target.portals)), HOST)
+    assert first == again
+    assert len(target.sessions) == 2
+
+
+async def test_attach_at_the_same_time_is_the_same_volume(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    first, second = await asyncio.gather(*(keeper_here.attach(info(target), HOST) for _ in range(2)))
+    assert first == second
+    assert len(target.sessions) == 2
+
+
+async def test_attach_of_a_dead_volume_logs_in_again(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    before = await keeper_here.attach(info(target), HOST)
+    ended = target.sessions
+    for session in ended:
+        session.end("ended by the test")
+    (volume,) = keeper_here._volumes.values()
+    await cli.until(lambda: not volume.is_alive)
+    assert await keeper_here.attach(info(target), HOST) == before
+    assert len(target.sessions) == 2
+    assert not set(target.sessions) & set(ended)
+
+
+async def test_volumes_of_one_target_are_attached_and_detached_alone(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    target.lun_map.add(2, spare("second"))
+    one, two = info(target, lun=1), info(target, lun=2)
+    await keeper_here.attach(one, HOST)
+    described = await keeper_here.attach(two, HOST)
+    assert len(target.sessions) == 4
+    assert await keeper_here.detach(two) == described
+    assert {row["volume"] for row in await keeper_here.sessions()} != {described["scsi_wwn"]}
+    assert len(target.sessions) == 2
+    with pytest.raises(ConnectionFailed, match="not attached"):
+        await keeper_here.detach(two)
+
+
+async def test_wrong_document_or_name_is_the_caller_s_mistake(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    with pytest.raises(ConfigError, match="target_portal is missing"):
+        await keeper_here.attach({}, HOST)
+    with pytest.raises(ConfigError, match="not an iSCSI name"):
+        await keeper_here.attach(info(target), "me")
+    assert (target.sessions, keeper_here.is_idle) == ([], True)
+
+
+async def test_close_ends_everything(target: iscsim.LiveTarget) -> None:
+    keeper = Keeper()
+    await keeper.login(target.portal, target.name, HOST)
+    await keeper.attach(info(target), HOST)
+    assert not keeper.is_idle
+    await keeper.close()
+    assert (target.sessions, keeper.is_idle) == ([], True)
+
+
+async def test_keeper_without_sessions_ends_and_takes_its_socket_with_it(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "_IDLE_S", 0.01)
+    await keep(cli.socket)
+    assert not cli.socket.exists()
+
+
+async def test_socket_is_for_its_owner_only(cli: Any, keeper: object) -> None:
+    assert stat.S_IMODE(cli.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cli.runtime.stat().st_mode) == 0o700
+
+
+async def test_second_keeper_ends_with_3(cli: Any, keeper: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["keeper", str(cli.socket)])
+    assert await asyncio.to_thread(main) == 3
+
+
+def test_keeper_that_cannot_listen_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["keeper", "/nowhere/socket"])
+    assert main() == 1
+    assert "No such file or directory" in capsys.readouterr().err
