@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, LoginFailed
+from iscsim.initiator.buffers import ReceiveBuffers
 from iscsim.initiator.connection import InitiatorConnection, Timeouts
 from iscsim.initiator.events import AsyncMessageReceived
 from iscsim.initiator.portal import Portal, parse_portal, parse_redirect
@@ -25,12 +26,12 @@ from iscsim.session.names import normalize_name
 from iscsim.session.parameters import Wishes
 
 logger = logging.getLogger("iscsim.initiator")
+_BUFFERS = ReceiveBuffers()
 
 DEFAULT_INITIATOR_NAME = "iqn.2026-11.dev.iscsim:initiator"
 MAX_REDIRECTIONS = 4
-_RECEIVE_LENGTH = 64 << 10
-_MAX_RECEIVE_LENGTH = 512 << 10
-"""What a connection takes at once when 64 KiB turn out to be too little: several answers together."""
+_MIN_RECEIVE_LENGTH = 64 << 10
+"""A buffer with less room behind what is lent is not received into any more."""
 _HEADERS_ONLY = 48
 _JOIN_LENGTH = 16 << 10
 """Up to this it is quicker to join pieces than to have the kernel gather them."""
@@ -56,8 +57,9 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = self._finished = self._settled = False
-        self._view = memoryview(bytearray(_RECEIVE_LENGTH))
-        self._header_view = self._view[:_HEADERS_ONLY]
+        self._buffer: bytearray | None = None  # held while part of a PDU waits in it, or views of it are lent
+        self._view = memoryview(b"")
+        self._start = self._filled = 0  # what in it has not been understood yet
         self._room: memoryview | None = None
         self._find_room = core.framer.room
         self.loop = asyncio.get_running_loop()
@@ -85,23 +87,56 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._room = room = self._find_room()
         if room is not None:
             return room
-        # within a long read the next data segment can go home too, once its header is here
-        return self._header_view if self.core.commands.goes_on else self._view
+        if self._buffer is None:
+            self._hold(_BUFFERS.take())
+        filled = self._filled
+        if filled == self._start and self.core.commands.goes_on:
+            # within a long read the next data segment can go home too, once its header is here
+            return self._view[filled : filled + _HEADERS_ONLY]
+        return self._view[filled:]
+
+    def _hold(self, buffer: bytearray) -> None:
+        self.core.framer.leaves_partial = True
+        self.core.commands.lent = False
+        self._buffer, self._view, self._start, self._filled = buffer, memoryview(buffer), 0, 0
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the target: hand them to the core, send what it answers."""
         core, now, room = self.core, self.time(), self._room
-        if self._record is not None:
-            self._record.from_server(bytes((self._view if room is None else room)[:nbytes]), now)
-        if room is None:
-            core.receive_data(self._view[:nbytes], now)
-            if nbytes == len(self._view) < _MAX_RECEIVE_LENGTH:
-                self._view = memoryview(bytearray(_MAX_RECEIVE_LENGTH))
-                self._header_view = self._view[:_HEADERS_ONLY]
-        else:
+        if room is not None:
             self._room = None
+            if self._record is not None:
+                self._record.from_server(bytes(room[:nbytes]), now)
             core.receive_in_room(nbytes, now)
+        else:
+            filled = self._filled
+            self._filled = end = filled + nbytes
+            if self._record is not None:
+                self._record.from_server(bytes(self._view[filled:end]), now)
+            core.receive_data(self._view[self._start : end], now)
+            self._start = end - core.framer.left
+            self._make_room()
         self._flush_soon()
+
+    def _make_room(self) -> None:
+        """Let the buffer go, or see to it that what was left of a PDU can be completed."""
+        view, start, end = self._view, self._start, self._filled
+        wanted = self.core.framer.left_wants if start < end else _MIN_RECEIVE_LENGTH
+        if start == end and not self.core.commands.lent:
+            self._let_go()
+        elif len(view) - start < wanted:
+            left = view[start:end]
+            self._let_go()
+            if left:
+                self._hold(_BUFFERS.take(wanted))
+                self._view[: len(left)] = left
+                self._filled = len(left)
+
+    def _let_go(self) -> None:
+        if self._buffer is not None:
+            self._view = memoryview(b"")
+            _BUFFERS.give_back(self._buffer, lent=self.core.commands.lent)
+            self._buffer, self._start, self._filled = None, 0, 0
 
     def _flush_soon(self) -> None:
         """After a receipt: flush behind those who now go on and ask for more, or at once if nobody does."""
@@ -143,6 +178,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
             else:
                 self._record.closed(False, self.time())
         self.core.connection_lost(f"the connection was lost: {_reason(error)}" if error else _CLOSED)
+        self._let_go()
         self._finished = True
         self.flush()
         if self._timer is not None:

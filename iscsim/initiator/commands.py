@@ -57,6 +57,8 @@ class CommandService:
         self.queue: deque[CommandTask] = deque()
         """Commands for which the window was closed (RFC 7143 section 4.2.2.1)."""
         self.goes_on = False
+        self.lent = False
+        """Somebody was given a view of what was received."""
         """Whether the last Data-In was a long one of several: the next is likely of the same command."""
         self._placed: CommandTask | None = None
         self._in_order = True
@@ -203,7 +205,9 @@ class CommandService:
         if self._placed is task:
             self._placed = None
         elif offset == 0 and end == task.data_in_length and task.buffer is None:
-            task.data_in = bytes(data)  # all in one PDU; a view would keep the receive buffer alive
+            # all in one PDU; a short view would keep a long buffer from being used again
+            task.data_in = data if length >= _LONG else bytes(data)
+            self.lent |= length >= _LONG
         elif end > offset:
             if task.buffer is None:
                 task.buffer = bytearray(task.data_in_length)
@@ -311,6 +315,8 @@ class CommandService:
         offset = pdu.buffer_offset
         if task is None or offset != task.received or offset + length > task.data_in_length:
             return None
+        if task.buffer is None and length == task.data_in_length:
+            return None  # it will be handed over as it came
         if task.buffer is None:
             task.buffer = bytearray(task.data_in_length)
         self._placed = task

@@ -58,6 +58,9 @@ class Framer:
         "_pdu",
         "data_digest",
         "header_digest",
+        "leaves_partial",
+        "left",
+        "left_wants",
         "max_data_segment_length",
         "place",
     )
@@ -66,6 +69,12 @@ class Framer:
         self.max_data_segment_length = DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH
         self.header_digest = False
         self.data_digest = False
+        self.leaves_partial = False
+        """Leave a PDU that is not complete in the chunk: the owner brings it again with what follows."""
+        self.left = 0
+        """How many bytes of the last chunk were left."""
+        self.left_wants = 0
+        """How long the PDU that was left is in all, as far as is known."""
         self.place: Callable[[PDU, int], memoryview | None] | None = None
         """Asked for a home for a long data segment, of just its length, before it is received."""
         self._head = bytearray()  # header, AHS and header digest that came in pieces
@@ -92,9 +101,11 @@ class Framer:
         """
         offset, end = 0, len(chunk)
         types = PDU_TYPES
+        self.left = 0
         if self._pdu is not None and self._filled == len(self._body):
             yield self._take_body()
         while offset < end:
+            start = offset
             if self._pdu is not None:
                 offset = self._fill_body(chunk, offset)
                 if self._filled < len(self._body):
@@ -102,6 +113,9 @@ class Framer:
                 yield self._take_body()
                 continue
             if self._head or end - offset < BASIC_HEADER_LENGTH:
+                if self.leaves_partial and not self._head:
+                    self.left, self.left_wants = end - start, BASIC_HEADER_LENGTH
+                    return
                 offset = self._fill_head(chunk, offset)
                 if len(self._head) < self._head_length:
                     return
@@ -111,7 +125,10 @@ class Framer:
                 if data_length >> 24 or self.header_digest:
                     head_end = offset + self._length_of_head(data_length >> 24)
                     if head_end > end:
-                        self._fill_head(chunk, offset)
+                        if self.leaves_partial:
+                            self.left, self.left_wants = end - start, head_end - start
+                        else:
+                            self._fill_head(chunk, offset)
                         return
                     pdu = self._parse_head(memoryview(chunk)[offset:head_end])
                     data_length &= MAX_DATA_SEGMENT_LENGTH
@@ -127,7 +144,9 @@ class Framer:
                     raise self._too_long(pdu, data_length)
                 body_length = data_length + -data_length % 4 + (DIGEST_LENGTH if self.data_digest else 0)
                 if end - offset < body_length:
-                    self._begin_body(pdu, data_length, body_length)
+                    if not self._begin_body(pdu, data_length, body_length):
+                        self.left, self.left_wants = end - start, offset + body_length - start
+                        return
                     continue
                 pdu = self._with_data(pdu, memoryview(chunk)[offset : offset + body_length], data_length)
                 offset += body_length
@@ -173,13 +192,17 @@ class Framer:
             attach_ahs(pdu, bytes(head[BASIC_HEADER_LENGTH:ahs_end]))
         return pdu
 
-    def _begin_body(self, pdu: PDU, data_length: int, body_length: int) -> None:
+    def _begin_body(self, pdu: PDU, data_length: int, body_length: int) -> bool:
+        """Make room for a data segment that is still coming; False when it is to be left in the chunk."""
         home = None
         if self.place is not None and data_length == body_length >= _MIN_ROOM:
             home = self.place(pdu, data_length)
+        if home is None and self.leaves_partial:
+            return False
         self._pdu, self._filled = pdu, 0
         self._body = bytearray(body_length) if home is None else home
         pdu.data = memoryview(self._body)[:data_length]
+        return True
 
     def room(self) -> memoryview | None:
         """Where the rest of the data segment under way may be received without a copy.

@@ -284,3 +284,16 @@ async def test_transport_that_hands_bytes_over(new_core: Callable[..., Initiator
     protocol.data_received(bytes(48))
     with pytest.raises(ConnectionFailed):
         await protocol.ready
+
+
+@pytest.mark.parametrize("blocks", [8, 63, 64, 65, 256, 512, 1000])
+async def test_what_was_read_stays_what_it_was_while_more_is_read(target: Any, blocks: int) -> None:
+    """Answers are views of receive buffers: none may be written to while its reader holds it."""
+    pieces = {lba: random.Random(lba).randbytes(blocks * 512) for lba in range(0, 16000 - blocks, blocks)}
+    async with connect(str(target.portals[0]), target.node.name) as session:
+        for lba, data in pieces.items():
+            target.store.write(lba, data)
+        lbas = list(pieces)[:60]
+        for _ in range(2):
+            answers = await asyncio.gather(*(session.read(1, lba, blocks) for lba in lbas))
+            assert [lba for lba, answer in zip(lbas, answers, strict=True) if answer != pieces[lba]] == []
