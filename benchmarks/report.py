@@ -69,9 +69,9 @@ class Figure:
     skipped: str = ""
 
     @property
-    def met(self) -> bool:
-        """Is it as small as it has to be?"""
-        return median(self.values) < self.limit.most
+    def met(self) -> bool | None:
+        """Is it as small as it has to be? None when it only is to be known."""
+        return None if self.limit.most is None else median(self.values) < self.limit.most
 
     def as_json(self) -> dict[str, Any]:
         """All that was measured."""
@@ -94,7 +94,9 @@ def shown_rate(values: Sequence[float], request_length: int) -> str:
     return f"{middle:,.0f}/s, {throughput:,.0f} MiB/s ±{50 * spread(values):.0f}%"
 
 
-def _mark(met: bool) -> str:
+def _mark(met: bool | None) -> str:
+    if met is None:
+        return ""
     return "[green]met[/]" if met else "[bold red]missed[/]"
 
 
@@ -118,7 +120,8 @@ def footprint_table(figures: Sequence[Figure]) -> Table:
     """The table of what iscsim itself may cost."""
     table = Table("", "median", "range", "less than", "", title="Footprint")
     for each in figures:
-        unit, most = each.limit.unit, f"{each.limit.most:g} {each.limit.unit}"
+        unit = each.limit.unit
+        most = "" if each.limit.most is None else f"{each.limit.most:g} {unit}"
         if each.skipped:
             table.add_row(each.limit.title, f"[yellow]left out: {each.skipped}[/]", "", most, "")
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from iscsim.cli.errors import EnvironmentFailure
 from iscsim.cli.recording import open_recorder
+from iscsim.net.reasons import reason_of
 from iscsim.net.rpc import RPCServer
 from iscsim.session.names import format_portal
 from iscsim.target.admin import TargetAdmin
@@ -58,16 +59,8 @@ async def _start(server: TargetServer) -> None:
     try:
         await server.start()
     except OSError as error:
-        portals = ", ".join(str(portal) for portal in server.entity.portals)
         hint = " (--portal chooses another)" if error.errno == EADDRINUSE else ""
-        raise EnvironmentFailure(f"cannot listen on {portals}: {_reason(error)}{hint}") from error
-
-
-def _reason(error: OSError) -> str:
-    """The system's words; the resolver has numbers below zero, and words of its own."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
+        raise EnvironmentFailure(f"cannot listen on {error.filename}: {reason_of(error)}{hint}") from error
 
 
 async def _listen_for_control(
@@ -77,7 +70,7 @@ async def _listen_for_control(
     try:
         await server.start()
     except OSError as error:
-        raise EnvironmentFailure(f"cannot listen on {path}: {_reason(error)}") from error
+        raise EnvironmentFailure(f"cannot listen on {path}: {reason_of(error)}") from error
     stack.push_async_callback(server.close)
 
 

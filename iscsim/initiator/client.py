@@ -18,6 +18,7 @@ from iscsim.initiator.portal import Portal, parse_portal, parse_redirect
 from iscsim.initiator.session import Session
 from iscsim.initiator.task import CommandTask, Request
 from iscsim.net.network import Buffer, ConnectionRecord, Network, Recorder
+from iscsim.net.reasons import reason_of
 from iscsim.net.tcp import TCPNetwork
 from iscsim.session.chap import ChapConfig, ChapCredential, Randomness
 from iscsim.session.events import ConnectionEnded, Event, LoginCompleted, PDURejected
@@ -28,7 +29,7 @@ from iscsim.session.parameters import Wishes
 logger = logging.getLogger("iscsim.initiator")
 _BUFFERS = ReceiveBuffers()
 
-DEFAULT_INITIATOR_NAME = "iqn.2026-11.dev.iscsim:initiator"
+DEFAULT_INITIATOR_NAME = "iqn.2026-11.org.iscsim:initiator"
 MAX_REDIRECTIONS = 4
 _MIN_RECEIVE_LENGTH = 64 << 10
 """A buffer with less room behind what is lent is not received into any more."""
@@ -177,7 +178,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
                 self._record.reset(False, self.time())
             else:
                 self._record.closed(False, self.time())
-        self.core.connection_lost(f"the connection was lost: {_reason(error)}" if error else _CLOSED)
+        self.core.connection_lost(f"the connection was lost: {reason_of(error)}" if error else _CLOSED)
         self._let_go()
         self._finished = True
         self.flush()
@@ -297,16 +298,6 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
 _CLOSED = "the target closed the connection"
 
 
-def _reason(error: BaseException) -> str:
-    """``Connection refused``, not ``[Errno 111] Connect call failed ('127.0.0.1', 3260)``."""
-    import os
-
-    number = getattr(error, "errno", None)
-    if isinstance(error, OSError) and isinstance(number, int) and number > 0:
-        return os.strerror(number)
-    return str(error) or type(error).__name__
-
-
 def random_isid(rng: Randomness) -> bytes:
     """An ISID of the random kind (RFC 7143 section 11.12.5): every session is one of its own."""
     return b"\x80" + rng.randbytes(5)
@@ -351,7 +342,7 @@ async def _log_in(
     except TimeoutError:
         raise ConnectionFailed(f"cannot connect to {portal} within {limit:g} s") from None
     except OSError as error:
-        raise ConnectionFailed(f"cannot connect to {portal}: {_reason(error)}") from None
+        raise ConnectionFailed(f"cannot connect to {portal}: {reason_of(error)}") from None
     try:
         await protocol.ready
     except LoginFailed as error:

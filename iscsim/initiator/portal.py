@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from iscsim.errors import ConfigError, ConnectionFailed
-
-DEFAULT_PORT = 3260
-_PORTAL = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s\[\]:,]+))(?::(?P<port>\d{1,5}))?(?:,(?P<tag>\d{1,5}))?"
-)
+from iscsim.session import names
+from iscsim.session.names import DEFAULT_PORT, format_portal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +18,7 @@ class Portal:
     tag: int | None = None
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return format_portal(self.address, self.port)
 
 
 def parse_portal(portal: str | tuple[str, int] | Portal) -> Portal:
@@ -35,11 +31,10 @@ def parse_portal(portal: str | tuple[str, int] | Portal) -> Portal:
         return portal
     if isinstance(portal, tuple):
         return _checked(*portal, None, str(portal))
-    match = _PORTAL.fullmatch(portal)
-    if match is None:
-        raise ConfigError(f"not a portal: {portal[:60]!r} (expected host:port or [IPv6 address]:port)")
-    tag = int(match["tag"]) if match["tag"] else None
-    return _checked(match["v6"] or match["host"], int(match["port"] or DEFAULT_PORT), tag, portal)
+    text, comma, tag = portal.partition(",")
+    if comma and not (tag.isdecimal() and int(tag) <= 65535):
+        raise ConfigError(f"not a portal: {portal[:60]!r} ends in no portal group tag")
+    return _checked(*names.parse_portal(text), int(tag) if comma else None, portal)
 
 
 def _checked(address: str, port: int, tag: int | None, given: str) -> Portal:

@@ -13,6 +13,7 @@ from typing import Any
 
 from iscsim.errors import ConfigError
 from iscsim.session.chap import ChapConfig, ChapCredential
+from iscsim.session.names import format_portal
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +28,7 @@ class PathSpec:
     @property
     def portal(self) -> str:
         """``host:port``, IPv6 in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_portal(self.host, self.port)
 
     @property
     def by_path(self) -> str:

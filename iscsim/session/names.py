@@ -55,8 +55,8 @@ def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple
         r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]+))(?::\s*(?P<port>\d+))?", text.strip()
     )
     if match is None or (match["port"] is None and default_port is None):
-        raise ConfigError(f"not a portal: {text!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
+        raise ConfigError(f"not a portal: {text[:60]!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
     port = int(match["port"]) if match["port"] else (default_port or 0)
     if port > 65535:
-        raise ConfigError(f"port {port} of portal {text!r} is not one of 0 to 65535")
+        raise ConfigError(f"not a portal: port {port} of {text[:60]!r} is not one of 0 to 65535")
     return match["v6"] or match["host"], port

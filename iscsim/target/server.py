@@ -193,7 +193,7 @@ class TargetServer:
         """Listen on every portal.
 
         Raises:
-            OSError: a portal's address cannot be used.
+            OSError: a portal's address cannot be used; ``filename`` says which.
             ConfigError: there is no portal at all.
         """
         if not self.entity.portals:
@@ -201,10 +201,12 @@ class TargetServer:
         self._closed = False
         try:
             for portal in self.entity.portals:
+                failing = str(portal)
                 listener = await self._network.listen(portal.address, portal.port, self._factory(portal))
                 portal.port = listener.address[1]
                 self._listeners.append(listener)
-        except OSError:
+        except OSError as error:
+            error.filename = failing
             await self.close()
             raise
 

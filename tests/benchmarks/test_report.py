@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -46,6 +48,15 @@ def test_a_ratio_that_is_just_reached_is_met(ours, met):
 @pytest.mark.parametrize("value, met", [(499.9, True), (500.0, False)])
 def test_a_figure_must_stay_below_its_limit(value, met):
     assert Figure(LIMIT, [value]).met is met
+
+
+def test_a_figure_without_a_limit_is_neither_met_nor_missed():
+    figure = Figure(replace(LIMIT, most=None), [500.0])
+    assert figure.met is None
+    text = rendered(footprint_table([figure]))
+    assert "500.0 ms" in text
+    assert "met" not in text
+    assert "missed" not in text
 
 
 def test_rates_are_shown_with_throughput_and_spread():
