@@ -77,7 +77,7 @@ class CommandService:
             window.exp_cmd_sn = (cmd_sn + 1) & SERIAL_MASK
         elif not connection.admits_immediate(pdu):
             return
-        if pdu.write or pdu.ahs or self._session.tasks:
+        if pdu.write or pdu.ahs or pdu.initiator_task_tag in self._session.tasks:
             self._begin(pdu)
         else:
             if not pdu.immediate:
