@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from iscsim.target.config import DEFAULT_TARGET, ServeConfig, TargetConfig, build
+from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
+from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class LiveTarget:
         """The LUNs of initiators without a map of their own; add and remove at any time."""
         return self.node.lun_map
 
+    def add_lun(self, number: int, spec: str) -> None:
+        """Map one more LUN, described as for :func:`serve`: ``"64M"``, ``"disk.img,readonly"``.
+
+        Raises:
+            ConfigError: it is described wrongly, or the number is taken.
+        """
+        lun = parse_lun(f"{number}={spec}")
+        vendor, product = IDENTITIES[self.node.policy.name]
+        unit = lun.logical_unit(self.node.name, vendor, product)
+        self.node.add_lun(lun.number, unit, read_only=lun.readonly)
+
     @property
     def sessions(self) -> list[TargetSession]:
         """The sessions initiators have with it now."""
@@ -60,7 +72,7 @@ class LiveTarget:
 @asynccontextmanager
 async def serve(
     *,
-    target: str = DEFAULT_TARGET,
+    target: str | None = None,
     luns: Mapping[int, str] = _ONE_LUN,
     portals: int | Sequence[str] = 1,
     initiators: Sequence[str] = (),
@@ -72,6 +84,8 @@ async def serve(
 ) -> AsyncIterator[LiveTarget]:
     """Serve a target while the block runs.
 
+    Without a name the target is ``iqn.2026-11.org.iscsim:disk``, and a second one served meanwhile
+    ``...:disk-2``: LUNs get their WWN from name and number, and two targets are not one disk.
     ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
     127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file,
@@ -82,8 +96,9 @@ async def serve(
         OSError: a portal cannot be listened on.
     """
     addresses = ["127.0.0.1:0"] * portals if isinstance(portals, int) else list(portals)
+    name = target or _free_name()
     described = TargetConfig(
-        name=target,
+        name=name,
         portals=addresses,
         luns=[f"{number}={spec}" for number, spec in luns.items()],
         initiators=list(initiators),
@@ -91,10 +106,19 @@ async def serve(
     entity, (served,) = build(ServeConfig(personality=personality, targets=[described]))
     with ExitStack() as stack:
         if pcap is not None:
-            from iscsim.capture import Recorder as FileRecorder
-            from iscsim.capture import epoch_offset_s
+            from iscsim.capture import real_time_recorder
 
-            now = asyncio.get_running_loop().time()
-            recorder = stack.enter_context(FileRecorder(pcap, epoch_offset_s=epoch_offset_s(now)))
+            recorder = stack.enter_context(real_time_recorder(pcap))
+        stack.callback(_NAMES.discard, name)
+        _NAMES.add(name)
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
             yield LiveTarget(served.node, server, recorder)
+
+
+_NAMES: set[str] = set()
+"""The targets :func:`serve` serves now."""
+
+
+def _free_name() -> str:
+    candidates = (f"{DEFAULT_TARGET}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([DEFAULT_TARGET], candidates) if name not in _NAMES)

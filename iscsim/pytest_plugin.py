@@ -6,7 +6,6 @@ Loaded by the entry point ``pytest11``, so nothing heavy is imported before a fi
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +22,10 @@ def iscsi_capture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Re
 
     The file, named after the test, is in its ``tmp_path``; a failing test says where.
     """
-    from iscsim.capture import Recorder, epoch_offset_s
+    from iscsim.capture import real_time_recorder
 
     name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
     path = tmp_path / f"{name}.pcapng"
     request.node.add_report_section("setup", "iscsim", f"capture: {path}")
-    with Recorder(path, epoch_offset_s=epoch_offset_s(time.monotonic())) as recorder:
+    with real_time_recorder(path) as recorder:
         yield recorder

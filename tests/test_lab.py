@@ -33,6 +33,34 @@ async def test_lun_may_be_mapped_while_a_session_lives() -> None:
         assert ([found.number for found in added], removed) == ([5], [])
 
 
+async def test_lun_may_be_described_as_for_serve_while_a_session_lives() -> None:
+    async with iscsim.serve() as target, iscsim.connect(target.portal, target.name) as session:
+        await session.scan()
+        target.add_lun(5, "1M,readonly")
+        (unit,), removed = await session.rescan()
+        assert (unit.number, unit.size, unit.read_only, removed) == (5, 1 << 20, True, [])
+        with pytest.raises(iscsim.ConfigError, match="mapped already"):
+            target.add_lun(5, "1M")
+
+
+async def test_what_is_no_unit_is_refused_at_once() -> None:
+    async with iscsim.serve() as target:
+        with pytest.raises(iscsim.ConfigError, match="expected a LogicalUnit, not '64M'"):
+            target.lun_map.add(8, "64M")  # type: ignore[arg-type]
+
+
+async def test_two_targets_are_two_disks() -> None:
+    async with iscsim.serve() as first, iscsim.serve() as second:
+        assert first.name != second.name
+        async with (
+            iscsim.connect(first.portal, first.name) as one,
+            iscsim.connect(second.portal, second.name) as other,
+        ):
+            assert len(await iscsim.group_paths([one, other])) == 2
+    async with iscsim.serve() as again:
+        assert again.name == first.name
+
+
 async def test_description_with_a_mistake_is_refused() -> None:
     with pytest.raises(iscsim.ConfigError, match="not a LUN"):
         async with iscsim.serve(luns={1: ""}):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from iscsim.capture.claims import Claim, Claims
 from iscsim.capture.frames import Address
@@ -72,6 +72,7 @@ class RecordedConnection:
 
     def opened(self, now: float) -> None:
         """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
         if not self._is_open:
             self._is_open = True
             self._claim, self._conversation = self._recorder._open(
@@ -81,14 +82,17 @@ class RecordedConnection:
 
     def from_client(self, data: Data, now: float, comment: str | None = None) -> None:
         """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
         self._record(lambda conversation: conversation.data(True, _joined(data), now, comment=comment))
 
     def from_server(self, data: Data, now: float, comment: str | None = None) -> None:
         """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
         self._record(lambda conversation: conversation.data(False, _joined(data), now, comment=comment))
 
     def closed(self, by_client: bool, now: float) -> None:
         """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
 
         def close(conversation: TCPConversation) -> None:
             conversation.fin(by_client, now)
@@ -98,6 +102,7 @@ class RecordedConnection:
 
     def reset(self, by_client: bool, now: float) -> None:
         """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
         self._end(lambda conversation: conversation.rst(by_client, now), now)
 
     def _end(self, write: Callable[[TCPConversation], None], now: float) -> None:
@@ -118,7 +123,9 @@ class Recorder:
 
     ``path_or_file`` is a path (replaced when it exists, closed by :meth:`close`) or a binary file of the
     caller's. ``epoch_offset_s`` turns the ``now`` of the taps into seconds since 1970: for a loop in
-    real time ``epoch_offset_s(loop.time())``, for a virtual loop any constant. ``show`` replaces the real
+    real time ``epoch_offset_s(loop.time())``, for a virtual loop any constant. ``clock`` is asked instead of
+    ``now`` where a loop in real time counts in milliseconds as uvloop does; ``real_time_recorder`` has
+    ``time.monotonic``. ``show`` replaces the real
     addresses by emulated ones; after it, a portal on an ephemeral port is shown on ``portal_port`` (None: as
     it is). The file is complete after every event, so it can be read while the recorder runs.
 
@@ -134,7 +141,9 @@ class Recorder:
         portal_port: int | None = ISCSI_PORT,
         show: Callable[[Address], Address] | None = None,
         max_segment_length: int | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        self._clock = clock
         self._owned_file: BinaryIO | None = None
         if isinstance(path_or_file, str | Path):
             self._owned_file = _create(path_or_file)
@@ -148,6 +157,10 @@ class Recorder:
         self._claims = Claims()
         self._conversations = 0
         self._flush()
+
+    def at(self, now: float) -> float:
+        """The time of an event: that of the recorder's own clock if it has one."""
+        return now if self._clock is None else self._clock()
 
     @property
     def is_recording(self) -> bool:
@@ -234,6 +247,16 @@ class Recorder:
             with contextlib.suppress(OSError):
                 self._owned_file.close()
             self._owned_file = None
+
+
+def real_time_recorder(path_or_file: str | Path | BinaryIO, **options: Any) -> Recorder:
+    """A recorder for loops that run in real time; ``options`` are those of :class:`Recorder`.
+
+    Raises:
+        ConfigError: the file cannot be created.
+    """
+    now = time.monotonic()
+    return Recorder(path_or_file, epoch_offset_s=epoch_offset_s(now), clock=time.monotonic, **options)
 
 
 def _joined(data: Data) -> Buffer:

@@ -43,7 +43,8 @@ _MAX_LENGTH = 0xFFFFFFFF
 _HALF = 1 << 31
 _CDB_LENGTH = 16
 _LONG = 32 << 10
-# SAM: the status codes that end a command well, the only ones a Data-In may carry (RFC 7143 section 11.7.3)
+# The status codes that end a command well, the only ones a Data-In may carry (RFC 7143 section 11.7.3); the
+# numbers are SAM-2's INTERMEDIATE and INTERMEDIATE-CONDITION MET, which later editions do not have.
 _GOOD_ENDS = frozenset({Status.GOOD, Status.CONDITION_MET, 0x10, 0x14})
 
 
@@ -57,9 +58,9 @@ class CommandService:
         self.queue: deque[CommandTask] = deque()
         """Commands for which the window was closed (RFC 7143 section 4.2.2.1)."""
         self.goes_on = False
+        """Whether the last Data-In was a long one of several: the next is likely of the same command."""
         self.lent = False
         """Somebody was given a view of what was received."""
-        """Whether the last Data-In was a long one of several: the next is likely of the same command."""
         self._placed: CommandTask | None = None
         self._in_order = True
         self._parameters = Parameters()
@@ -198,7 +199,7 @@ class CommandService:
         if end > task.data_in_length:
             raise FormatError(
                 f"Data-In of bytes {offset} to {end} for {task.name}, {task.data_in_length} were expected",
-                "11.7.5",
+                "11.7.6",
             )
         if offset != task.received or not self._in_order:
             self._check_order(task, offset, end)

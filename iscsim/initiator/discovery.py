@@ -118,26 +118,22 @@ def parse_targets(pairs: list[Pair], asked: Portal) -> list[DiscoveredTarget]:
     Raises:
         ConnectionFailed: an address before the first name.
     """
-    targets: dict[str, DiscoveredTarget] = {}
-    current: DiscoveredTarget | None = None
+    targets: dict[
+        str, dict[Portal, None]
+    ] = {}  # a dict, as a target may tell more than a list can look through
+    current: dict[Portal, None] | None = None
     for key, value in pairs:
         if key == "TargetName":
-            current = targets.setdefault(value, DiscoveredTarget(value))
+            name, current = value, targets.setdefault(value, {})
         elif key == "TargetAddress":
             if current is None:
                 raise ConnectionFailed(f"{asked} answered SendTargets with an address of no target")
-            _add_portal(current, value)
-    for target in targets.values():
-        if not target.portals:
-            target.portals.append(asked)
-    return list(targets.values())
+            _add_portal(name, current, value)
+    return [DiscoveredTarget(name, list(portals) or [asked]) for name, portals in targets.items()]
 
 
-def _add_portal(target: DiscoveredTarget, address: str) -> None:
+def _add_portal(name: str, portals: dict[Portal, None], address: str) -> None:
     try:
-        portal = parse_portal(address)
+        portals[parse_portal(address)] = None
     except ConfigError:
-        logger.warning("%s: TargetAddress %s is none", target.name, shown(address))
-        return
-    if portal not in target.portals:
-        target.portals.append(portal)
+        logger.warning("%s: TargetAddress %s is none", name, shown(address))

@@ -42,7 +42,10 @@ class RPCServer:
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises OSError, among them FileExistsError when a live process has the socket."""
+        """Listen. Raises OSError, among them FileExistsError when a live process has the socket.
+
+        What is no socket is left alone: that is a FileExistsError too.
+        """
         _remove_dead(self._path)
         mask = os.umask(0o177)
         try:
@@ -103,9 +106,14 @@ def _error(identity: Any, code: int, message: str) -> dict[str, Any]:
 
 
 def _remove_dead(path: Path) -> None:
-    """Remove a socket nobody listens on any more. Raises FileExistsError when somebody does."""
+    """Remove a socket nobody listens on any more.
+
+    Raises FileExistsError when somebody does, and for what is no socket.
+    """
     if not path.exists():
         return
+    if not path.is_socket():  # connecting to a file is refused too
+        raise FileExistsError(f"{path} is there, and no socket")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(os.fspath(path))

@@ -24,6 +24,7 @@ CAPACITY_16 = Layout(
 _LBPME = CAPACITY_16.masks("provisioning")["lbpme"]
 _LBPRZ = CAPACITY_16.masks("provisioning")["lbprz"]
 _MAXIMUM_32 = 0xFFFF_FFFF
+_MAXIMUM_BLOCK_SIZE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Capacity:
 
 
 def _checked(block_size: int) -> int:
-    if not 1 <= block_size <= 1 << 24:
+    """A target's word for how much room a block needs: no disk there is has larger ones than Linux takes."""
+    if not 1 <= block_size <= _MAXIMUM_BLOCK_SIZE:
         raise ValueError(f"READ CAPACITY answered a block size of {block_size} bytes")
     return block_size

@@ -65,7 +65,6 @@ STANDARD_INQUIRY = Layout(
     "version_descriptors" / Bytes(2 * _VERSION_DESCRIPTORS),
     Padding(22),
 )
-MINIMUM_SIZE = 36
 _THIRD_PARTY_COPY = STANDARD_INQUIRY.masks("flags_5")["third_party_copy"]
 _MULTIPLE_PORTS = STANDARD_INQUIRY.masks("flags_6")["multiple_ports"]
 _COMMAND_QUEUING = STANDARD_INQUIRY.masks("flags_7")["command_queuing"]

@@ -146,6 +146,8 @@ class LUNMap:
 
         Raises `ConfigError` when the number is taken or is not 0 to 2**24 - 1.
         """
+        if not hasattr(logical_unit, "nexuses"):
+            raise ConfigError(f"LUN {number}: expected a LogicalUnit, not {logical_unit!r:.40}")
         if not 0 <= number <= MAXIMUM_LUN:
             raise ConfigError(f"LUN {number}: expected 0 to {MAXIMUM_LUN}")
         if number in self._by_number:

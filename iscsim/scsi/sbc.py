@@ -16,7 +16,7 @@ from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable"]
+__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable", "whole_blocks_length"]
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
@@ -24,7 +24,6 @@ _POWER = layouts.START_STOP_UNIT.masks("power")
 _PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
-_MAXIMUM_LBA_6 = 1 << 21
 
 _unpack_6 = layouts.TRANSFER_6.struct.unpack_from
 _unpack_10 = layouts.TRANSFER_10.struct.unpack_from
@@ -88,15 +87,19 @@ def _range_6(cdb: bytes) -> tuple[int, int]:
 # WRITE.
 
 
-def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buffer) -> Completion:
-    """Write the whole blocks that came: an initiator that expected to send fewer gets its residual from
-    iSCSI.
+def whole_blocks_length(unit: LogicalUnit, blocks: int, data_out: Buffer) -> int:
+    """Bytes of the whole blocks that came, ``blocks`` at most: an initiator that expected to send fewer
+    gets its residual from iSCSI.
     """
+    size = unit.block_size
+    return min(blocks, len(data_out) // size) * size
+
+
+def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buffer) -> Completion:
     check_writable(mapped)
     unit = mapped.logical_unit
     check_transfer(unit, access, lba, blocks)
-    size = unit.block_size
-    length = min(blocks, len(data_out) // size) * size
+    length = whole_blocks_length(unit, blocks, data_out)
     if length != len(data_out):
         data_out = memoryview(data_out)[:length]
     if length:

@@ -9,7 +9,7 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
-from iscsim.scsi.sbc import check_transfer, check_writable
+from iscsim.scsi.sbc import check_transfer, check_writable, whole_blocks_length
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
 
@@ -91,7 +91,7 @@ def write_and_verify(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Bu
     check_writable(mapped)
     unit = mapped.logical_unit
     _, lba, blocks = _range(unit, cdb)
-    length = min(blocks, len(data_out) // unit.block_size) * unit.block_size
+    length = whole_blocks_length(unit, blocks, data_out)
     if length:
         written = memoryview(data_out)[:length]
         unit.store.write(lba, written)
@@ -141,7 +141,7 @@ def orwrite(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     check_writable(mapped)
     unit = mapped.logical_unit
     access, lba, blocks = _range(unit, cdb)
-    length = min(blocks, len(data_out) // unit.block_size) * unit.block_size
+    length = whole_blocks_length(unit, blocks, data_out)
     if length:
         old = int.from_bytes(unit.read(lba, length // unit.block_size), "little")
         new = int.from_bytes(memoryview(data_out)[:length], "little")

@@ -105,6 +105,8 @@ class ChapConfig:
     algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
     offered: tuple[ChapAlgorithm, ...] = (ChapAlgorithm.MD5,)
     strict: bool = False
+    required: bool = True
+    """For a target: insist on CHAP. Without, it is done when the initiator offers it before None."""
 
     def __post_init__(self) -> None:
         if self.outgoing and any(peer.secret == self.outgoing.secret for peer in self.incoming):

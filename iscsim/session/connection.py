@@ -8,13 +8,16 @@ Four verbs move it, and every shell around it (TCP, memory, a test) uses just th
     connection.handle_timer(now)            at connection.next_deadline()
 
 After each of the first and the last, call the two in between. Once ``closing`` is true and all data is
-written, close the TCP connection.
+written, close the TCP connection. When ``has_more`` is true, call ``go_on(now)`` as soon as the peer takes
+data, and then the same two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 from iscsim.errors import RemoteProtocolError
@@ -67,6 +70,10 @@ class Connection:
         self.framer = Framer()
         self.now = 0.0
         self.closing = False
+        self.owed = 0
+        """Bytes of answers that lie in the outgoing list, as far as those count that bring them."""
+        self.most_owed = sys.maxsize
+        """With more than this owed, nothing further is handled before :meth:`data_to_send`."""
         self.tap: Tap | None = None
         self.wake: Callable[[], None] | None = None
         """Called when there is something to send although nothing was received."""
@@ -75,6 +82,7 @@ class Connection:
         self._out: list[Buffer] = []
         self._events: list[Event] = []
         self._deadlines: dict[Callable[[], None], float] = {}
+        self._rest: Iterator[PDU] | None = None
         self._enter(Phase.LOGIN)
 
     def _enter(self, phase: Phase) -> None:
@@ -93,8 +101,27 @@ class Connection:
         self.now = now
         if self.closing:
             return
+        pdus = self.framer.receive(data)
+        if self._rest is None:
+            self._take(pdus)
+        else:
+            self._rest = chain(self._rest, pdus)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something received was left for :meth:`go_on`, because too much was owed."""
+        return self._rest is not None
+
+    def go_on(self, now: float) -> None:
+        """Handle what was left. Then call :meth:`data_to_send` and :meth:`events`."""
+        self.now = now
+        rest, self._rest = self._rest, None
+        if rest is not None and not self.closing:
+            self._take(rest)
+
+    def _take(self, pdus: Iterator[PDU]) -> None:
         try:
-            for pdu in self.framer.receive(data):
+            for pdu in pdus:
                 if self.tap is None:
                     handler = self._legal.get(type(pdu))
                     if handler is not None:
@@ -105,6 +132,9 @@ class Connection:
                     for replacement in self.tap.incoming(pdu):
                         self._handle(replacement)
                 if self.closing:
+                    return
+                if self.owed > self.most_owed:
+                    self._rest = pdus
                     return
         except RemoteProtocolError as error:
             self.fail(error)
@@ -138,6 +168,7 @@ class Connection:
     def data_to_send(self) -> list[Buffer]:
         """The pieces to write now, in order; views of stores among them, so write them soon."""
         out, self._out = self._out, []
+        self.owed = 0
         return out
 
     def events(self) -> list[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from iscsim.errors import ConfigError, LocalProtocolError, LoginFailed, NegotiationError
-from iscsim.pdu import DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, LoginRequest, LoginResponse, Stage
+from iscsim.pdu import DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, LoginRequest, LoginResponse, LoginStatus, Stage
 from iscsim.pdu.text import Pair, parse_text, shown
 from iscsim.session.chap import ChapConfig, ChapInitiator, Randomness
 from iscsim.session.keys import SECURITY_KEYS, Role, SessionType
@@ -150,7 +150,16 @@ class InitiatorLogin:
             address = dict(parse_text(response.data)).get("TargetAddress")
             if address:
                 raise LoginRedirected(*status, address)
-        raise LoginFailed(status_text(*status), *status)
+        raise LoginFailed(status_text(*status) + self._hint(status), *status)
+
+    def _hint(self, status: tuple[int, int]) -> str:
+        """What the user may want to know of a refusal."""
+        number = status[0] << 8 | status[1]
+        if number == LoginStatus.AUTHENTICATION_FAILURE and self._config.chap and self.exp_stat_sn == 0:
+            return " (we insist on CHAP; does the target ask for it?)"
+        if number == LoginStatus.AUTHORIZATION_FAILURE:
+            return f" (we are {self._config.initiator_name})"
+        return ""
 
     def _check_response(self, response: LoginResponse, request: LoginRequest) -> None:
         for name in ("initiator_task_tag", "isid", "current_stage"):

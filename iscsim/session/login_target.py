@@ -219,7 +219,7 @@ class TargetLogin:
         if session_type is SessionType.NORMAL or "TargetName" in keys:
             self._target = self._policy.find_target(name, _name(keys, "TargetName"))
         config = self._policy.authentication(name, session_type, self._target)
-        if config is not None and self._stage != Stage.SECURITY_NEGOTIATION:
+        if config is not None and config.required and self._stage != Stage.SECURITY_NEGOTIATION:
             raise login_error(LoginStatus.AUTHENTICATION_FAILURE, "authentication was skipped", "6.3.1")
         self._security = _Security(config, self._rng)
         session = None
@@ -284,12 +284,13 @@ class _Security:
 
     def __init__(self, config: ChapConfig | None, rng: Randomness) -> None:
         self._chap = ChapTarget(config, rng=rng) if config is not None else None
+        self._required = config is not None and config.required
         self._chosen = False
         self._proposed = False
 
     @property
     def complete(self) -> bool:
-        return self._chap is None or self._chap.complete
+        return self._chap is None or self._chap.complete or not (self._required or self._chosen)
 
     @property
     def identity(self) -> str | None:
@@ -313,14 +314,19 @@ class _Security:
         return [("AuthMethod", "CHAP")]
 
     def _choose(self, offered: list[str], steps: list[Pair]) -> list[Pair]:
-        method = "None" if self._chap is None else "CHAP"
-        if method not in offered:
+        supported = ["CHAP"] if self._chap is not None else []
+        supported += [] if self._required else ["None"]
+        # RFC 7143 section 6.2.1: the first of the offered values that we support
+        method = next((name for name in offered if name in supported), None)
+        if method is None:
             raise login_error(
                 LoginStatus.AUTHENTICATION_FAILURE,
-                f"AuthMethod={shown(','.join(offered))}, where {method} is asked for",
+                f"AuthMethod={shown(','.join(offered))}, where {' or '.join(supported)} is asked for",
                 "6.3.2",
             )
         self._chosen = True
+        if method == "None":
+            self._chap = None
         if self._proposed and self._chap is not None:
             # The initiator accepts our proposal and makes the first step at once (RFC 7143 12.1).
             return self._chap.receive(steps)

@@ -59,4 +59,13 @@ def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple
     port = int(match["port"]) if match["port"] else (default_port or 0)
     if port > 65535:
         raise ConfigError(f"not a portal: port {port} of {text[:60]!r} is not one of 0 to 65535")
-    return match["v6"] or match["host"], port
+    return _host(match["v6"] or match["host"]), port
+
+
+def _host(host: str) -> str:
+    """Refuse what no resolver takes: parts of more than 63 bytes, or none between two dots."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ConfigError(f"not a portal: {host[:60]!r} is no name of a host") from None
+    return host

@@ -78,7 +78,7 @@ class Negotiator:
         self.wishes = wishes
         self.session_type = session_type
         #: What the peer has sent; keys that others handle are added by them.
-        self.seen = SeenKeys()
+        self.seen = SeenKeys(repetition=wishes.repetition)
         self._session = session
         self._offered: dict[str, str] = {}
         self._declared: dict[str, str] = {}

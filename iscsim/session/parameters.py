@@ -42,7 +42,8 @@ class Wishes:
 
     The digest tuples are in order of preference; one without ``"None"`` makes that digest required.
     ``task_reporting`` is offered only when it has RFC3720 and ResponseFence (RFC 7143 section 13.23),
-    ``protocol_level`` only when it is not 1. Lengths in bytes, times in seconds.
+    ``protocol_level`` only when it is not 1. ``repetition`` lets the peer declare a key again with the same
+    value, which RFC 7143 section 6.3 forbids. Lengths in bytes, times in seconds.
 
     Raises ConfigError when a value is outside the range of its key (RFC 7143 chapter 13).
     """
@@ -63,6 +64,7 @@ class Wishes:
     error_recovery_level: int = 0
     task_reporting: tuple[str, ...] = ("RFC3720",)
     protocol_level: int = 1
+    repetition: bool = False
 
     def __post_init__(self) -> None:
         for name, attribute in NUMBER_ATTRIBUTES.items():

@@ -19,25 +19,32 @@ NO_RESULT = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
 
 
 class SeenKeys:
-    """The keys one peer sent in one negotiation: no key twice (RFC 7143 section 6.3)."""
+    """The keys one peer sent in one negotiation: no key twice (RFC 7143 section 6.3).
 
-    __slots__ = ("_seen", "_unknown")
+    With ``repetition`` a declaration may be sent again with the same value: libiscsi does so when it offers
+    CHAP and None is chosen, and tgt lets it pass.
+    """
 
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
+    __slots__ = ("_repetition", "_seen", "_unknown")
+
+    def __init__(self, *, repetition: bool = False) -> None:
+        self._repetition = repetition
+        self._seen: dict[str, str] = {}
         self._unknown = 0
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Raises NegotiationError for a repeated key, and when too many unknown ones were sent."""
-        for name, _ in pairs:
+        for name, value in pairs:
             key = KEYS.get(name)
             if key is None:
                 self._count_unknown()
             elif key.repeatable:
                 continue
             if name in self._seen:
+                if self._repetition and self._seen[name] == value and key and key.rule is Rule.DECLARATION:
+                    continue
                 raise NegotiationError(f"{name} was sent twice", "6.3")
-            self._seen.add(name)
+            self._seen[name] = value
 
     def __contains__(self, name: str) -> bool:
         return name in self._seen

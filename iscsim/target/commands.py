@@ -229,6 +229,7 @@ class CommandService:
         """Data-In with status in one PDU when it all fits there, anything else by the long way."""
         data = completion.data_in
         length = len(data)
+        self._connection.owed += length
         expected = pdu.expected_data_transfer_length
         if (
             0 < length <= self._quick_length

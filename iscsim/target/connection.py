@@ -102,6 +102,7 @@ class TargetConnection(Connection):
         self.local_address = local_address
         self.rng = rng
         self.now = now
+        self.most_owed = entity.policy.read_room
         self.cid = 0
         self.stat_sn = rng.getrandbits(31)
         self._last_receipt = now
@@ -163,7 +164,10 @@ class TargetConnection(Connection):
         if self._releasing or not held:
             return
         self._releasing = True
-        while (place := held.pop(self.session.window.exp_cmd_sn, None)) is not None:
+        while (
+            self.owed <= self.most_owed
+            and (place := held.pop(self.session.window.exp_cmd_sn, None)) is not None
+        ):
             for function in place.functions:
                 manage(self, function)
             if place.plugged:  # nothing to do for it (RFC 7143 section 11.6.1)
@@ -185,6 +189,17 @@ class TargetConnection(Connection):
         if self.phase is not Phase.LOGIN:
             self._first_beyond = (self.session.window.max_cmd_sn + 1) & SERIAL_MASK
         super().receive_data(data, now)
+
+    def go_on(self, now: float) -> None:
+        """See :meth:`Connection.go_on`: the requests whose turn had come, then what came behind them."""
+        self.now = now
+        try:
+            if not self.closing:
+                self.release_held()
+        except RemoteProtocolError as error:
+            self.fail(error)
+        if self.owed <= self.most_owed:
+            super().go_on(now)
 
     def use_tap(self, tap: Tap | None) -> None:
         """See :meth:`Connection.use_tap`: the quick path must not pass the tap by."""
@@ -213,9 +228,12 @@ class TargetConnection(Connection):
         self.commands.begin(session)
         self._first_beyond = (session.window.max_cmd_sn + 1) & SERIAL_MASK
         self._enter(Phase.DISCOVERY if session.is_discovery else Phase.FULL_FEATURE)
-        # RFC 7143 section 7.4.3: a discovery session is sent nothing but answers
-        if self.entity.policy.nop_in_interval_s and not session.is_discovery:
-            self.set_timer(self._look_for_silence, self.now + self.entity.policy.nop_in_interval_s)
+        policy = self.entity.policy
+        if session.is_discovery:
+            if policy.nop_in_interval_s and policy.nop_in_timeout_s:
+                self._end_if_silent()
+        elif policy.nop_in_interval_s:
+            self.set_timer(self._look_for_silence, self.now + policy.nop_in_interval_s)
 
     def _login_timed_out(self) -> None:
         self.end(f"no login within {self.entity.policy.login_timeout_s:g} s")
@@ -289,6 +307,17 @@ class TargetConnection(Connection):
             self.ping()
             due = self.now + policy.nop_in_interval_s
         self.set_timer(self._look_for_silence, due)
+
+    def _end_if_silent(self) -> None:
+        # RFC 7143 section 7.4.3: a discovery session is sent nothing but answers, not even pings
+        silence_s = self.entity.policy.nop_in_interval_s + self.entity.policy.nop_in_timeout_s
+        due = self._last_receipt + silence_s
+        if due > self.now:
+            self.set_timer(self._end_if_silent, due)
+            return
+        message = f"a discovery session without a request for {silence_s:g} s (RFC 7143 section 7.4.3)"
+        self.end(message)
+        self.session.end(message)
 
     def ping(self) -> None:
         """Send the target's own ping; without an answer in time the connection ends."""

@@ -89,7 +89,7 @@ class LoginService:
 
     def find_target(self, initiator_name: str, target_name: str) -> TargetView:
         """The node of that name, if it is here and lets this initiator in."""
-        node = self._entity.nodes.get(target_name)
+        node = self._entity.nodes.get(target_name.lower())  # RFC 7143 section 4.2.7.2: one form, lower case
         policy = self._entity.policy
         if node is None or node.group_of(self._connection.portal) is None:
             raise login_error(policy.unknown_target, f"no target {target_name} at this portal", "11.13.5")
@@ -115,7 +115,7 @@ class LoginService:
     ) -> ChapConfig | None:
         """The CHAP asked of this initiator."""
         if target is None or session_type is SessionType.DISCOVERY:
-            return self._entity.discovery_chap
+            return self._entity.discovery_chap_of(initiator_name)
         return cast(TargetNode, target).chap_of(initiator_name)
 
     def wishes(self, target: TargetView | None) -> Wishes:

@@ -158,6 +158,18 @@ class NetworkEntity:
         self.nodes[node.name] = node
         return node
 
+    def discovery_chap_of(self, initiator_name: str) -> ChapConfig | None:
+        """The CHAP of a discovery session: what was set for all, else what the initiator's targets ask.
+
+        The latter is not required: an initiator that offers CHAP before None, as libiscsi does, proves
+        itself with what it will log in with, and one that does not may still discover.
+        """
+        if self.discovery_chap is not None:
+            return self.discovery_chap
+        asked = [node.chap_of(initiator_name) for node in self.nodes.values() if node.admits(initiator_name)]
+        credentials = dict.fromkeys(each for chap in asked if chap is not None for each in chap.incoming)
+        return ChapConfig(incoming=tuple(credentials), required=False) if credentials else None
+
     @property
     def portals(self) -> list[Portal]:
         """Every portal of every node, once."""

@@ -21,6 +21,8 @@ class TargetPolicy:
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
     write_room: int = 64 << 20
     """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
+    read_room: int = 32 << 20
+    """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""
@@ -40,6 +42,7 @@ LIO = TargetPolicy(
 )
 TGT = TargetPolicy(
     name="tgt",
+    wishes=Wishes(repetition=True),
     refused_initiator=LoginStatus.NOT_FOUND,
     nop_in_interval_s=0.0,
     chap_algorithms=(5,),

@@ -26,7 +26,9 @@ _WRITE_HIGH_WATER = 4 << 20
 _SEND_BUFFER = 512 << 10
 """SO_SNDBUF; of 64 KiB to 1 MiB and the kernel's own choice the best for reads of 128 KiB and more."""
 _LINGER_S = 5.0
-"""How long a peer may take to close after our FIN."""
+"""How long a peer may take to read what is left and to close, after our FIN or its own."""
+_MAX_LOGGED_REJECTS = 16
+"""Rejects of one connection that the log names: a peer can cause far more of them than a log has room for."""
 
 
 def _bound_send_buffer(transport: asyncio.Transport) -> None:
@@ -45,6 +47,8 @@ class TargetProtocol(asyncio.Protocol):
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._finished = False
+        self._full = self._going_on = False
+        self._rejects = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has connected."""
@@ -89,9 +93,18 @@ class TargetProtocol(asyncio.Protocol):
         if core.closing:
             self._finish()
             return
+        if core.has_more and not (self._full or self._going_on):
+            self._going_on = True
+            self._loop.call_soon(self._go_on)  # by then the transport knows whether the peer takes more
         deadline = core.next_deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             self._arm(deadline)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        if not (self._full or self._finished):
+            self.core.go_on(self._time())
+            self.flush()
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -113,9 +126,15 @@ class TargetProtocol(asyncio.Protocol):
             case ConnectionEnded(message) if message:
                 logger.warning("%s: connection closed: %s", where, message)
             case PDURejected(reason, message):
-                logger.warning("%s: rejected with reason %#04x: %s", where, reason, message)
+                self._log_reject(f"{where}: rejected with reason {reason:#04x}: {message}")
             case LoginCompleted(name, session_type):
                 logger.info("%s: %s logged in (%s)", where, name, session_type)
+
+    def _log_reject(self, line: str) -> None:
+        self._rejects += 1
+        if self._rejects <= _MAX_LOGGED_REJECTS:
+            last = " (further rejects of this connection are not logged)"
+            logger.warning("%s%s", line, last if self._rejects == _MAX_LOGGED_REJECTS else "")
 
     def _finish(self) -> None:
         """Half-close: the peer reads to the end and closes, or is cut off (RFC 7143 section 11.14)."""
@@ -128,15 +147,27 @@ class TargetProtocol(asyncio.Protocol):
             self._record.closed(False, self._time())
         if not self._transport.is_closing():
             self._transport.write_eof()
-            self._timer = self._loop.call_later(_LINGER_S, self._transport.abort)
+        self._timer = self._loop.call_later(_LINGER_S, self._transport.abort)
 
     def pause_writing(self) -> None:
         """The peer does not read: do not let it ask for more."""
+        self._full = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
+        self._full = False
         self._transport.resume_reading()
+        self.flush()
+
+    def eof_received(self) -> None:
+        """The peer sends no more: its session is over, and what it is owed need not wait for it for ever."""
+        if self._finished:
+            return
+        if self._record is not None:
+            self._record.closed(True, self._time())
+        self.core.connection_lost()
+        self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The TCP connection is gone."""
@@ -148,9 +179,11 @@ class TargetProtocol(asyncio.Protocol):
             else:
                 self._record.closed(True, self._time())
         self._finished = True
-        self.core.connection_lost()
-        self._log_events()
-        self._server.forget(self)
+        try:
+            self.core.connection_lost()
+            self._log_events()
+        finally:  # whatever happened, the server must not wait for this connection
+            self._server.forget(self)
 
     def abort(self) -> None:
         """Cut the connection off."""

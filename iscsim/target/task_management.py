@@ -47,8 +47,9 @@ class _Function:
     """One row of the table.
 
     ``after_commands``: every command before it must have come (RFC 7143 section 4.2.3.3).
-    ``after_data``: the data asked for by R2Ts must have come too (RFC 7143 section 11.5.1 says so of two
-    functions only, and initiators do not send it after a reset).
+    ``after_data``: the data asked for by R2Ts must have come too. RFC 7143 section 4.2.3.3 wants that of
+    every function that ends several tasks; here only the two wait that section 11.5.1 names, because
+    initiators do not send that data after a reset, and would wait for the response for ever.
     """
 
     handler: Handler

@@ -73,6 +73,16 @@ def test_read_says_what_it_expects(new_ladder: Any, digests: tuple[str, ...]) ->
     )
 
 
+def test_a_data_in_that_only_raises_max_cmd_sn_lets_a_waiting_command_go(new_ladder: Any) -> None:
+    ladder = new_ladder(window=1)
+    _, data_in = read(ladder)
+    ladder.submit()
+    assert ladder.sent() == []
+    ladder.window = 2
+    ladder >> data_in(data=DATA[:1024])
+    assert len(ladder.sent()) == 1
+
+
 def test_command_without_data_has_neither_direction(ladder: Any) -> None:
     ladder.submit(cdb=bytes(6), data_in_length=0)
     (command,) = ladder.sent()
@@ -416,3 +426,63 @@ def test_abandoned_command_that_has_ended_is_left_alone(ladder: Any) -> None:
     ladder >> data_in(final=True, status_present=True, data=DATA)
     ladder.core.commands.abort(task, CommandAborted("cancelled"))
     assert ladder.sent() == []
+
+
+# -- data that go straight home --------------------------------------------------------------------
+
+
+def test_a_long_data_segment_of_several_is_received_into_the_commands_buffer(ladder: Any) -> None:
+    data = bytes(range(256)) * 256
+    task = ladder.submit(data_in_length=2 * len(data))
+    (command,) = ladder.sent()
+    tag = command.initiator_task_tag
+    wire = ladder.wire(SCSIDataIn(initiator_task_tag=tag, final=False, data=data))
+    core = ladder.core
+    assert core.framer.room() is None
+    core.receive_data(wire[:1048], 0.0)
+    for start, end in ((1048, 3000), (3000, len(wire))):
+        room = core.framer.room()
+        assert room is not None
+        assert len(room) == len(wire) - start
+        room[: end - start] = wire[start:end]
+        core.receive_in_room(end - start, 0.0)
+    assert core.framer.room() is None
+    assert ladder.ended == []
+    last = SCSIDataIn(
+        initiator_task_tag=tag, final=True, status_present=True, data_sn=1, buffer_offset=len(data), data=data
+    )
+    core.receive_data(ladder.wire(last), 0.0)
+    assert ladder.ended == [task]
+    assert task.data_in is task.buffer
+    assert task.data_in == data + data
+
+
+def test_a_long_data_segment_that_is_all_of_a_read_is_handed_over_as_it_came(ladder: Any) -> None:
+    data = bytes(range(256)) * 256
+    task = ladder.submit(data_in_length=len(data))
+    (command,) = ladder.sent()
+    tag = command.initiator_task_tag
+    chunk = ladder.wire(SCSIDataIn(initiator_task_tag=tag, final=True, status_present=True, data=data))
+    core = ladder.core
+    core.framer.leaves_partial = True
+    core.receive_data(chunk[:3000], 0.0)
+    assert (core.framer.room(), core.framer.left) == (None, 3000)
+    assert core.framer.left_wants == len(chunk)
+    core.receive_data(chunk, 0.0)
+    assert core.framer.left == 0
+    assert ladder.ended == [task]
+    assert isinstance(task.data_in, memoryview)
+    assert task.data_in.obj is chunk
+    assert task.data_in == data
+    assert core.commands.lent
+
+
+def test_data_nobody_asked_for_find_no_home(ladder: Any) -> None:
+    task = ladder.submit(data_in_length=4096)
+    (command,) = ladder.sent()
+    tag = command.initiator_task_tag
+    wire = ladder.wire(SCSIDataIn(initiator_task_tag=tag, final=True, data=bytes(65536)))
+    ladder.core.receive_data(wire[:100], 0.0)
+    assert task.buffer is None
+    ladder.core.receive_data(wire[100:], 0.0)
+    assert "4096 were expected" in ladder.failure

@@ -216,6 +216,12 @@ async def test_good_with_less_than_asked_for_is_no_success(
         await session.read(1, 0, 1)
 
 
+async def test_good_with_less_taken_than_was_offered_is_no_success(session: Session) -> None:
+    session._block_sizes[session.lun_of(1)] = 1024  # what it was before the target changed it
+    with pytest.raises(TransferIncomplete, match="moved 512 of 1024 bytes"):
+        await session.write(1, 0, b"x" * 1024)
+
+
 # -- questions -------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,14 @@ def test_long_question_is_sent_piece_by_piece(new_ladder: Any) -> None:
     assert all(len(piece.data) <= 512 for piece in pieces)
 
 
+def test_an_answer_before_the_question_is_whole_ends_the_connection(new_ladder: Any) -> None:
+    ladder = new_ladder({"MaxRecvDataSegmentLength": "512"})
+    _, request = ask(ladder, [(f"X-key{number}", "v" * 200) for number in range(4)])
+    assert not request.final
+    ladder >> TextResponse(initiator_task_tag=request.initiator_task_tag)
+    assert "F in the middle of a text" in ladder.failure
+
+
 def test_one_negotiation_at_a_time(ladder: Any) -> None:
     first, request = ask(ladder, [("X-one", "1")])
     second = TextNegotiation([("X-two", "2")])

@@ -102,6 +102,18 @@ def test_chap_lets_in_who_knows_the_password(captive):
     assert "DIRECT_ACCESS" in captive("iscsi-inq $uri", "--initiator", CHAP).stdout
 
 
+def test_chap_credentials_are_good_for_discovery_too(captive):
+    listing = "iscsi-ls -s iscsi://user%a-password-of-20-chars@$portal"
+    assert TARGET in captive(listing, "--target", TARGET, "--initiator", CHAP).stdout
+
+
+def test_credentials_nobody_asked_for_do_no_harm_where_tgt_lets_them_pass(captive):
+    result = captive(
+        "iscsi-inq iscsi://user%a-password-of-20-chars@$portal/$target/1", "--personality", "tgt"
+    )
+    assert "Peripheral Device Type:DIRECT_ACCESS" in result.stdout
+
+
 @pytest.mark.parametrize(
     "credentials",
     ["user%a-wrong-password-of-20@", "nobody%a-password-of-20-chars@", ""],

@@ -54,6 +54,11 @@ def test_lun_beyond_255_is_shown_as_udev_does() -> None:
     assert PathSpec("10.0.0.1", 3260, "iqn.x", 16640).by_path.endswith("-lun-0x4100000000000000")
 
 
+def test_a_path_that_is_named_twice_is_one_path() -> None:
+    info = parse_connection_info(MULTIPATH | {"target_portals": ["10.0.0.1:3260", "10.0.0.1:3260"]})
+    assert info.paths == (PathSpec("10.0.0.1", 3260, "iqn.2010-10.org.openstack:v", 0),)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -218,6 +218,23 @@ def test_pending_bytes_are_those_of_one_pdu() -> None:
     assert 600 + 4 in seen
 
 
+@every_digest
+@pytest.mark.parametrize("pdu", [NOPOut(data=bytes(10)), SCSICommand(ahs=AHS), NOPOut()], ids=repr)
+def test_a_pdu_that_is_left_in_the_chunk_says_how_much_of_it_is_wanted(
+    pdu: PDU, digests: tuple[bool, bool]
+) -> None:
+    wire = wire_of([pdu], *digests)
+    reader = framer(*digests)
+    reader.leaves_partial = True
+    for available in range(1, len(wire)):
+        assert receive(reader, wire[:available]) == []
+        assert reader.left == available
+        assert available < reader.left_wants <= len(wire)
+    assert reader.left_wants == len(wire)
+    assert receive(reader, wire) == [pdu]
+    assert (reader.left, reader.pending_length) == (0, 0)
+
+
 # --------------------------------------------------------------------------------- digest errors
 
 

@@ -1,33 +1,29 @@
 """What an initiator refuses in the login phase (RFC 7143 sections 6.3, 9.2, 11.13 and 13.9)."""
 
-import random
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from exchanges.logins import (
+    FULL_FEATURE,
+    INITIATOR_CHAP,
+    INITIATOR_NAME,
+    ISID,
+    MUTUAL_CHAP,
+    OPERATIONAL,
+    SECURITY,
+    TARGET_NAME,
+    initiator_login,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.errors import ConfigError, LocalProtocolError, LoginFailed, NegotiationError
-from iscsim.pdu import LoginResponse, Stage
+from iscsim.pdu import LoginResponse
 from iscsim.pdu.text import encode_text, parse_text
-from iscsim.session.chap import ChapConfig, ChapCredential
-from iscsim.session.login_initiator import InitiatorLogin, LoginConfig
+from iscsim.session.login_initiator import LoginConfig
 from iscsim.session.login_status import LoginRedirected
 from iscsim.session.parameters import Parameters
-
-SECURITY, OPERATIONAL, FULL_FEATURE = Stage
-INITIATOR_NAME = "iqn.1993-08.org.debian:01:7cc8838d1c0"
-TARGET_NAME = "iqn.1992-04.com.emc:cx.fnm00150600267.a0"
-ISID = bytes.fromhex("00023d000001")
-USER = ChapCredential("chapuser", b"chapsecret12")
-INITIATOR_CHAP = ChapConfig(outgoing=USER)
-MUTUAL_CHAP = ChapConfig(outgoing=USER, incoming=(ChapCredential("tgtuser", b"tgtsecret1234"),))
-
-
-def initiator_login(joins=None, **options):
-    config = {"initiator_name": INITIATOR_NAME, "target_name": TARGET_NAME} | options
-    return InitiatorLogin(LoginConfig(**config), rng=random.Random(2), isid=ISID, **(joins or {}))
 
 
 def answered(data=(), **fields):
@@ -51,6 +47,14 @@ def test_a_response_that_breaks_a_rule_is_an_error(change):
     with pytest.raises(NegotiationError):
         login.receive(replace(answered(), **change))
     assert not login.complete
+
+
+def test_a_transition_beyond_the_stage_that_was_asked_for_is_an_error():
+    login = initiator_login(security_stage=True)
+    request = login.start()
+    assert (request.transit, request.next_stage) == (True, OPERATIONAL)
+    with pytest.raises(NegotiationError, match="stage 3 cannot come next"):
+        login.receive(answered(current_stage=SECURITY, transit=True, next_stage=FULL_FEATURE))
 
 
 def test_a_transition_that_was_not_asked_for_is_an_error():
@@ -180,3 +184,17 @@ def test_hostile_responses_end_in_an_error(responses, chap):
                 break
             login.receive(replace(each, isid=ISID))
     assert not (chap and login.complete)
+
+
+def test_refusal_of_chap_that_nobody_asked_for_says_so() -> None:
+    login = initiator_login(chap=INITIATOR_CHAP)
+    login.start()
+    with pytest.raises(LoginFailed, match="does the target ask for it"):
+        login.receive(LoginResponse(status_class=2, status_detail=1))
+
+
+def test_refusal_of_an_initiator_says_who_we_are() -> None:
+    login = initiator_login()
+    login.start()
+    with pytest.raises(LoginFailed, match=rf"we are {INITIATOR_NAME}"):
+        login.receive(LoginResponse(status_class=2, status_detail=2))

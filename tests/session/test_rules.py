@@ -61,3 +61,12 @@ def test_a_declaration_that_cannot_be_accepted_is_an_error(name, value):
 def test_an_acceptor_may_only_select_what_the_rule_gives(name, offered, good, bad):
     assert all(is_admissible(KEYS[name], offered, value) for value in good)
     assert not any(is_admissible(KEYS[name], offered, value) for value in bad)
+
+
+def test_declaration_may_be_sent_again_with_the_same_value_where_that_is_allowed() -> None:
+    seen = SeenKeys(repetition=True)
+    seen.add([("InitiatorName", "iqn.2026-11.test:host"), ("MaxBurstLength", "512")])
+    seen.add([("InitiatorName", "iqn.2026-11.test:host")])
+    for again in [("InitiatorName", "iqn.2026-11.test:other"), ("MaxBurstLength", "512")]:
+        with pytest.raises(NegotiationError, match="sent twice"):
+            seen.add([again])

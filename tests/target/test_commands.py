@@ -116,6 +116,26 @@ def test_a_read_is_cut_by_segment_and_burst_and_ends_with_status(keys):
     assert b"".join(pdu.data for pdu in pdus) == pattern(4608)
 
 
+def test_no_sequence_of_data_in_is_longer_than_max_burst_length():
+    limits = {"MaxRecvDataSegmentLength": "65536", "MaxBurstLength": "2048", "FirstBurstLength": "1024"}
+    exchange = log_in(keys=limits) >> read_10(blocks=9)
+    pdus = list(exchange.answers)
+    assert [(pdu.buffer_offset, len(pdu.data), pdu.final) for pdu in pdus] == [
+        (0, 2048, True),
+        (2048, 2048, True),
+        (4096, 512, True),
+    ]
+
+
+def test_the_data_digest_is_that_of_what_is_sent_though_the_store_changes_meanwhile():
+    exchange = log_in(keys=DIGESTS)
+    store = unit_of(exchange.session.entity).store
+    store.write(0, pattern(512))
+    exchange.connection.receive_data(exchange.wire(read_10()), 0.0)
+    store.write(0, bytes(512))
+    assert exchange.collect() << like(SCSIDataIn, data=pattern(512))
+
+
 def test_a_length_that_is_no_multiple_of_four_is_padded():
     exchange = log_in() >> inquiry(5) << like(SCSIDataIn, underflow=False, status_present=True)
     assert exchange >> nop_out() << like(NOPIn)

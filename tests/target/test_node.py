@@ -121,3 +121,23 @@ def test_a_handle_is_never_0_and_never_taken():
     assert [entity.new_tsih(draw) for draw in (0, 65534, 65535)] == [1, 65535, 1]
     taken = log_in(entity).session.tsih
     assert entity.new_tsih(taken - 1) == taken % 65535 + 1
+
+
+def test_discovery_takes_the_chap_of_the_targets_an_initiator_may_use() -> None:
+    mine, other, all_ = (ChapCredential(name, b"x" * 16) for name in ("mine", "other", "all"))
+    entity = NetworkEntity()
+    for name, host, credential in (("a", "me", mine), ("b", "you", other)):
+        node = entity.add_target(f"iqn.2026-11.test:{name}")
+        node.add_acl(f"iqn.2026-11.test:{host}", chap=ChapConfig(incoming=(credential,)))
+    entity.add_target("iqn.2026-11.test:c").chap = ChapConfig(incoming=(all_,))
+    chap = entity.discovery_chap_of("iqn.2026-11.test:me")
+    assert chap is not None
+    assert (chap.incoming, chap.required) == ((mine, all_), False)
+    entity.discovery_chap = ChapConfig(incoming=(other,))
+    assert entity.discovery_chap_of("iqn.2026-11.test:me") is entity.discovery_chap
+
+
+def test_discovery_without_any_chap_asks_for_none() -> None:
+    entity = NetworkEntity()
+    entity.add_target("iqn.2026-11.test:a")
+    assert entity.discovery_chap_of("iqn.2026-11.test:me") is None
