@@ -284,6 +284,9 @@ class CommandService:
     def _check_ready_to_transfer(self, task: CommandTask, pdu: ReadyToTransfer) -> None:
         offset, length = pdu.buffer_offset, pdu.desired_data_transfer_length
         end = offset + length
+        if pdu.lun != task.lun:
+            # RFC 7143 section 4.2.5.3: a LUN that qualifies a transfer tag must be the command's
+            raise FormatError(f"R2T for LUN {pdu.lun.hex()}, {task.name} is for {task.lun.hex()}", "4.2.5.3")
         if pdu.r2t_sn != task.transfer_sn:
             raise SequenceError(f"R2T with R2TSN {pdu.r2t_sn}, expected {task.transfer_sn}", "7.9")
         if pdu.target_transfer_tag == RESERVED_TAG:

@@ -136,4 +136,4 @@ def _add_portal(name: str, portals: dict[Portal, None], address: str) -> None:
     try:
         portals[parse_portal(address)] = None
     except ConfigError:
-        logger.warning("%s: TargetAddress %s is none", name, shown(address))
+        logger.warning("%s: TargetAddress %s is none", shown(name), shown(address))

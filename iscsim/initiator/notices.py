@@ -113,6 +113,9 @@ class NoticeService:
         if connection.phase is Phase.LOGIN:
             raise RemoteProtocolError(f"{message} during login", "6.3")
         connection.take_numbers(pdu)
+        if pdu.reason == RejectReason.NEGOTIATION_RESET:
+            # RFC 7143 section 11.17.1: taken as a negotiation failure, which ends the connection
+            raise RemoteProtocolError(message, "11.17.1")
         bad = _bad_pdu(pdu)
         if bad is not None:
             self._end_request(bad, message)

@@ -89,11 +89,9 @@ class TextService:
             raise RemoteProtocolError(f"no end of text after {len(self._received)} bytes", "6.2")
         if pdu.final and (pdu.continuation or self._unsent):
             raise RemoteProtocolError("a Text Response with F in the middle of a text", "11.11.1")
-        if pdu.final != (pdu.target_transfer_tag == RESERVED_TAG):
-            tag = pdu.target_transfer_tag
-            raise RemoteProtocolError(
-                f"Text Response with F {pdu.final:d} and transfer tag {tag:#x}", "11.11.4"
-            )
+        # with F set the transfer tag says nothing (RFC 7143 section 11.10.4)
+        if not pdu.final and pdu.target_transfer_tag == RESERVED_TAG:
+            raise RemoteProtocolError("Text Response without F and without a transfer tag", "11.11.4")
 
     def rejected(self, negotiation: TextNegotiation) -> None:
         """The target rejected a Text Request: its negotiation is over (RFC 7143 section 6.2)."""

@@ -77,7 +77,8 @@ class CommandService:
             window.exp_cmd_sn = (cmd_sn + 1) & SERIAL_MASK
         elif not connection.admits_immediate(pdu):
             return
-        if pdu.write or pdu.ahs or pdu.initiator_task_tag in self._session.tasks:
+        tag = pdu.initiator_task_tag
+        if pdu.write or pdu.ahs or tag in self._session.tasks or tag == RESERVED_TAG:
             self._begin(pdu)
         else:
             if not pdu.immediate:
@@ -112,6 +113,8 @@ class CommandService:
     def _refusal(self, pdu: SCSICommand) -> tuple[RejectReason, str] | None:
         """Why this command is rejected, if it is (RFC 7143 section 11.17.1)."""
         tasks, tag = self._session.tasks, pdu.initiator_task_tag
+        if tag == RESERVED_TAG:
+            return RejectReason.INVALID_PDU_FIELD, "SCSICommand with the reserved task tag"
         if tag in tasks and not tasks[tag].aborted:
             return RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use"
         if pdu.ahs and any(isinstance(segment, UnknownAHS) for segment in pdu.ahs):

@@ -66,6 +66,9 @@ def _in_sequence(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], No
         else:
             return
         try:
+            if pdu.initiator_task_tag == RESERVED_TAG and not isinstance(pdu, NOPOut):
+                message = f"{type(pdu).__name__} with the reserved task tag"
+                raise RequestRejected(RejectReason.INVALID_PDU_FIELD, message)
             handler(connection, pdu)
         except RequestRejected as rejection:
             if not pdu.immediate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from iscsim.errors import ConfigError, NegotiationError, RemoteProtocolError
@@ -84,8 +85,9 @@ class LoginService:
     @property
     def portal_group_tag(self) -> int:
         """The tag of the portal group this connection came in through."""
-        group = self._node.group_of(self._connection.portal) if self._node else None
-        return group.tag if group else 1
+        portal, nodes = self._connection.portal, [self._node] if self._node else self._entity.nodes.values()
+        groups = (node.group_of(portal) for node in nodes)
+        return next((group.tag for group in groups if group), 1)
 
     def find_target(self, initiator_name: str, target_name: str) -> TargetView:
         """The node of that name, if it is here and lets this initiator in."""
@@ -113,7 +115,15 @@ class LoginService:
     def authentication(
         self, initiator_name: str, session_type: SessionType, target: TargetView | None
     ) -> ChapConfig | None:
-        """The CHAP asked of this initiator."""
+        """The CHAP asked of this initiator, within what the personality knows."""
+        chap, known = self._chap_of(initiator_name, session_type, target), self._entity.policy.chap_algorithms
+        if chap is None:
+            return None
+        return replace(chap, algorithms=tuple(each for each in chap.algorithms if each in known))
+
+    def _chap_of(
+        self, initiator_name: str, session_type: SessionType, target: TargetView | None
+    ) -> ChapConfig | None:
         if target is None or session_type is SessionType.DISCOVERY:
             return self._entity.discovery_chap_of(initiator_name)
         return cast(TargetNode, target).chap_of(initiator_name)
@@ -142,13 +152,24 @@ class LoginService:
         session = TargetSession(
             self._entity, node if normal else None, result.isid, tsih, result.parameters, result.cmd_sn, nexus
         )
+        if not normal:
+            session.discovers_at = self._came_to(result)
         (node.sessions if normal and node else self._entity.discovery_sessions).append(session)
         self._session = session
         return tsih
 
     def _reinstate_discovery(self, result: LoginResult) -> None:
-        """RFC 7143 section 7.4.2.1: one discovery session for each initiator name, ISID and portal."""
+        """One discovery session for each initiator name, ISID, and what it came to.
+
+        RFC 7143 section 7.4.2: for an unnamed one that is the portal, for a named one the target and its
+        portal group.
+        """
+        came_to = self._came_to(result)
         for session in list(self._entity.discovery_sessions):
-            same_portal = any(each.portal is self._connection.portal for each in session.connections.values())
-            if same_portal and (session.initiator_name, session.isid) == (result.initiator_name, result.isid):
+            identity = session.initiator_name, session.isid, session.discovers_at
+            if identity == (result.initiator_name, result.isid, came_to):
                 session.end(_REINSTATED)
+
+    def _came_to(self, result: LoginResult) -> object:
+        named = result.target
+        return (named.name, self.portal_group_tag) if named is not None else self._connection.portal

@@ -98,17 +98,17 @@ class TargetNode:
         return acl
 
     def admits(self, initiator_name: str) -> bool:
-        """Whether this initiator may log in at all."""
-        return not self.acls or initiator_name in self.acls
+        """Whether this initiator may log in at all; names differ in more than case (RFC 7143 4.2.7.2)."""
+        return not self.acls or initiator_name.lower() in self.acls
 
     def lun_map_of(self, initiator_name: str) -> LUNMap:
         """The LUNs this initiator sees."""
-        acl = self.acls.get(initiator_name)
+        acl = self.acls.get(initiator_name.lower())
         return acl.lun_map if acl else self.lun_map
 
     def chap_of(self, initiator_name: str) -> ChapConfig | None:
         """The CHAP this initiator has to do, or None."""
-        acl = self.acls.get(initiator_name)
+        acl = self.acls.get(initiator_name.lower())
         return acl.chap if acl else self.chap
 
     def group_of(self, portal: Portal) -> PortalGroup | None:

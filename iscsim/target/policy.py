@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from iscsim.pdu import LoginStatus
+from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
 from iscsim.session.parameters import Wishes
 
 
@@ -31,7 +32,7 @@ class TargetPolicy:
     refused_initiator: LoginStatus = LoginStatus.AUTHORIZATION_FAILURE
     send_targets_all_in_normal_session: bool = False
     """RFC 7143 Appendix C says MUST NOT; LIO and libiscsi's tests say yes."""
-    chap_algorithms: tuple[int, ...] = (8, 7, 6, 5)
+    chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
 
 
 RFC = TargetPolicy()
@@ -45,7 +46,7 @@ TGT = TargetPolicy(
     wishes=Wishes(repetition=True),
     refused_initiator=LoginStatus.NOT_FOUND,
     nop_in_interval_s=0.0,
-    chap_algorithms=(5,),
+    chap_algorithms=(ChapAlgorithm.MD5,),
 )
 
 PERSONALITIES = {policy.name: policy for policy in (RFC, LIO, TGT)}

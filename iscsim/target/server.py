@@ -216,7 +216,7 @@ class TargetServer:
         self.rng: Randomness = secrets.SystemRandom() if rng is None else rng
         self._network: Network = TCPNetwork() if network is None else network
         self._listeners: list[Listener] = []
-        self._protocols: set[TargetProtocol] = set()
+        self._protocols: dict[TargetProtocol, None] = {}  # a set that keeps its order
         self._max_connections = max_connections
         self._closed = False
         self._empty = asyncio.Event()
@@ -248,13 +248,13 @@ class TargetServer:
 
     def admit(self, protocol: TargetProtocol) -> bool:
         """Remember a connection; False when there are too many, or it was accepted too late."""
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
         self._empty.clear()
         return len(self._protocols) <= self._max_connections and not self._closed
 
     def forget(self, protocol: TargetProtocol) -> None:
         """A connection is gone."""
-        self._protocols.discard(protocol)
+        self._protocols.pop(protocol, None)
         if not self._protocols:
             self._empty.set()
 

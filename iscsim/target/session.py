@@ -44,6 +44,8 @@ class TargetSession:
         self.portal_group_tag = nexus.target_port_group if nexus else 0
         self.window = CommandWindow(first_cmd_sn, (node or entity).policy.command_window)
         self.nexus = nexus
+        self.discovers_at: object = None
+        """For a discovery session: the portal, or the target and portal group, that it is bound to."""
         self.connections: dict[int, TargetConnection] = {}
         self.tasks: dict[int, Task] = {}
         self.held = HeldRequests()

@@ -106,7 +106,7 @@ def _abort(tasks: Iterable[Task], by: TargetConnection) -> None:
         task.aborted = True
     for task in ended:
         task.connection.commands.forget(task)
-    for connection in {task.connection for task in ended}:
+    for connection in dict.fromkeys(task.connection for task in ended):
         connection.commands.use_room()
         if connection is not by and connection.wake is not None:
             connection.wake()
@@ -176,7 +176,7 @@ def _clear_task_set(connection: TargetConnection, pdu: TaskManagementRequest) ->
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
     tasks = _tasks_of_unit(connection, unit)
-    for session in {task.connection.session for task in tasks if not task.aborted}:
+    for session in dict.fromkeys(task.connection.session for task in tasks if not task.aborted):
         if session is not connection.session and session.nexus is not None:
             # SAM-5: who loses commands to another initiator is told, as those end without a status
             session.nexus.establish(unit, UnitAttention.COMMANDS_CLEARED)

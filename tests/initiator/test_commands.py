@@ -365,6 +365,7 @@ def test_r2t_does_not_use_stat_sn_up(solicited: Any) -> None:
         pytest.param(1024, 1024, {}, "offset 1024, expected 0", id="gap"),
         pytest.param(0, 1024, {"r2t_sn": 1}, "R2TSN 1, expected 0", id="R2TSN"),
         pytest.param(0, 1024, {"target_transfer_tag": RESERVED_TAG}, "reserved", id="reserved tag"),
+        pytest.param(0, 1024, {"lun": bytes(8)}, "R2T for LUN 0000000000000000", id="another LUN"),
         pytest.param(0, 1024, {"tag": 99}, "unknown task tag 0x63", id="unknown task"),
     ],
 )
@@ -384,8 +385,9 @@ def test_r2t_for_what_was_sent_ends_the_connection(solicited: Any) -> None:
 
 
 def test_r2t_for_a_read_ends_the_connection(solicited: Any) -> None:
-    _, data_in = read(solicited)
+    task, data_in = read(solicited)
     solicited >> ReadyToTransfer(
+        lun=task.lun,
         initiator_task_tag=data_in().initiator_task_tag,
         target_transfer_tag=1,
         desired_data_transfer_length=512,

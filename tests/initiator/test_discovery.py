@@ -89,6 +89,18 @@ def test_address_that_is_none_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     assert "'::::'" in caplog.text
 
 
+def test_name_that_steers_a_terminal_is_quoted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    parse_targets([("TargetName", "a\x1b[2J\n"), ("TargetAddress", "::::")], ASKED)
+    assert "'a\\x1b[2J\\n'" in caplog.text
+
+
+def test_as_many_addresses_as_an_answer_holds() -> None:
+    """Looking each up among those before would take minutes."""
+    pairs = [("TargetAddress", f"10.{number >> 8}.{number & 255}.1:3260,1") for number in range(60000)]
+    (found,) = parse_targets([("TargetName", "a"), *pairs, *pairs[:2]], ASKED)
+    assert len(found.portals) == 60000
+
+
 def test_address_of_no_target_is_an_error() -> None:
     with pytest.raises(ConnectionFailed, match="an address of no target"):
         parse_targets([("TargetAddress", "10.0.0.1:3260,1")], ASKED)

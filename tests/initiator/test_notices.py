@@ -191,3 +191,8 @@ def test_rejected_abort_takes_the_session_along(ladder: Any) -> None:
     assert abort.function == TaskManagementFunction.ABORT_TASK
     ladder >> Reject(reason=RejectReason.COMMAND_NOT_SUPPORTED, data=abort.header())
     assert "could not be aborted" in ladder.failure
+
+
+def test_reject_that_resets_a_negotiation_ends_the_connection(ladder: Any) -> None:
+    ladder >> Reject(reason=RejectReason.NEGOTIATION_RESET)
+    assert "RFC 7143 section 11.17.1" in ladder.failure

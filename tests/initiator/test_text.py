@@ -129,8 +129,7 @@ def test_waiting_negotiation_ends_with_the_connection(ladder: Any) -> None:
     "fields,message",
     [
         pytest.param({"initiator_task_tag": 99}, "for tag 0x63", id="another task"),
-        pytest.param({"target_transfer_tag": 1}, "F 1 and transfer tag 0x1", id="F and a transfer tag"),
-        pytest.param({"final": False}, "F 0 and transfer tag 0xffffffff", id="no F, no transfer tag"),
+        pytest.param({"final": False}, "without F and without a transfer tag", id="no F, no transfer tag"),
         pytest.param({"continuation": True}, "F in the middle", id="F and C"),
         pytest.param({"data": b"no pair"}, "NUL", id="no pair"),
     ],
@@ -139,6 +138,15 @@ def test_response_that_breaks_a_rule_ends_the_connection(discovery: Any, fields:
     _, request = ask(discovery)
     discovery >> TextResponse(**({"initiator_task_tag": request.initiator_task_tag} | fields))
     assert message in discovery.failure
+
+
+def test_transfer_tag_of_a_final_response_says_nothing(discovery: Any) -> None:
+    negotiation, request = ask(discovery)
+    discovery >> TextResponse(
+        initiator_task_tag=request.initiator_task_tag, target_transfer_tag=7, data=b"X-a=b\0"
+    )
+    assert discovery.ended == [negotiation]
+    assert not discovery.core.closing
 
 
 def test_answer_without_an_end_ends_the_connection(discovery: Any) -> None:

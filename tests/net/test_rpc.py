@@ -157,3 +157,10 @@ async def test_close_ends_conversations_and_what_they_wait_for(tmp_path: Path) -
 async def test_call_without_a_server_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         call(tmp_path / "socket", "add")
+
+
+async def test_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="no socket"):
+        await RPCServer(tmp_path / "disk.img", {}).start()
+    assert (tmp_path / "disk.img").read_bytes() == b"precious"

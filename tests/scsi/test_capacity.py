@@ -48,6 +48,12 @@ def test_parse_10_refuses_nonsense(data):
         Capacity.parse_10(bytes.fromhex(data))
 
 
+@pytest.mark.parametrize("block_size", [0, (1 << 16) + 1, 1 << 24, (1 << 32) - 1])
+def test_block_sizes_no_disk_has_are_refused(block_size):
+    with pytest.raises(ValueError, match=f"block size of {block_size} bytes"):
+        Capacity.parse_16(bytes(7) + b"\xff" + block_size.to_bytes(4, "big"))
+
+
 @given(st.binary(max_size=40))
 def test_parse_16_survives_anything(data):
     with suppress(ValueError):

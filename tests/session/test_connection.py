@@ -65,6 +65,42 @@ def test_a_handler_is_chosen_by_type_and_phase(connection):
     assert (connection.now, connection.data_to_send(), connection.events()) == (1.5, [], [])
 
 
+class Debtor(Echo):
+    """Owes a byte for each byte of a ping."""
+
+    def _receive_nop_out(self, pdu: NOPOut) -> None:
+        super()._receive_nop_out(pdu)
+        self.owed += len(pdu.data)
+
+    handlers = {**Echo.handlers, NOPOut: (_receive_nop_out, FULL_FEATURE)}
+
+
+def test_what_comes_while_too_much_is_owed_waits_in_its_order():
+    connection = Debtor()
+    connection.most_owed = 6
+    pings = [wire(NOPOut(initiator_task_tag=tag, data=b"four")) for tag in range(5)]
+    connection.receive_data(wire(LoginRequest()) + b"".join(pings[:4]), 0.0)
+    connection.receive_data(pings[4], 0.5)
+    assert connection.has_more
+    assert [pdu.initiator_task_tag for pdu in sent(connection)] == [0, 1]
+    connection.go_on(1.0)
+    assert [pdu.initiator_task_tag for pdu in sent(connection)] == [2, 3]
+    connection.go_on(1.5)
+    assert [pdu.initiator_task_tag for pdu in sent(connection)] == [4]
+    assert (connection.has_more, connection.now) == (False, 1.5)
+
+
+def test_what_waits_is_forgotten_when_the_connection_ends():
+    connection = Debtor()
+    connection.most_owed = 0
+    ping = wire(NOPOut(data=b"four"))
+    connection.receive_data(wire(LoginRequest()) + ping + ping, 0.0)
+    connection.end("enough")
+    connection.data_to_send()
+    connection.go_on(1.0)
+    assert (connection.data_to_send(), connection.has_more) == ([], False)
+
+
 @pytest.mark.parametrize("pdu", [NOPOut(), RawPDU(b"\x1d" + bytes(47))])
 def test_a_pdu_that_is_illegal_in_its_phase_ends_the_connection(pdu):
     connection = Echo()

@@ -22,11 +22,13 @@ from exchanges.ladder import (
     rejected,
     task_management,
     test_unit_ready,
+    text,
     unit_of,
     write_10,
 )
 
 from iscsim.pdu import (
+    RESERVED_TAG,
     BidirectionalReadLength,
     ExtendedCDB,
     LogoutResponse,
@@ -581,3 +583,14 @@ def test_commands_of_a_login_that_is_not_through_are_refused():
     exchange.answers.clear()
     exchange >> command(bytes(6))
     assert exchange.refusal == 0x020B
+
+
+@pytest.mark.parametrize(
+    "make",
+    [read_10, write_10, lambda **fields: text(**fields), lambda **fields: task_management(5, **fields)],
+)
+def test_the_reserved_task_tag_is_no_tag(make):
+    """RFC 7143 section 11.2.1.8."""
+    exchange = log_in()
+    assert exchange >> make(initiator_task_tag=RESERVED_TAG) << rejected(RejectReason.INVALID_PDU_FIELD)
+    assert exchange >> read_10(cmd_sn=1) << like(SCSIDataIn, status_present=True)

@@ -219,6 +219,62 @@ def test_a_discovery_session_is_not_pinged():
     assert discover().wait(1000)
 
 
+def test_a_discovery_session_without_requests_is_dropped():
+    """RFC 7143 section 7.4.3; without a ping, a peer that is gone would keep its connection for ever."""
+    silence_s = RFC.nop_in_interval_s + RFC.nop_in_timeout_s
+    exchange = discover().wait(silence_s - 1) >> text(("SendTargets", "All")) << like(TextResponse)
+    assert exchange.wait(silence_s - 1).ended is None
+    assert exchange.wait(1) << ended(r"without a request for 45 s \(RFC 7143 section 7\.4\.3\)")
+    assert not exchange.connection.entity.sessions
+
+
+# -- a peer that asks for more than it reads ---------------------------------------------------------
+
+
+def _tags(exchange):
+    return [exchange.next().initiator_task_tag for _ in range(len(exchange.answers))]
+
+
+def _crowded():
+    """A session with room for four blocks of read data at a time."""
+    return log_in(make_entity(replace(RFC, read_room=2047)))
+
+
+def test_reads_beyond_the_room_wait_until_what_was_read_is_sent():
+    exchange = _crowded().send(*(read_10() for _ in range(10)), nop_out())
+    assert _tags(exchange) == [1, 2, 3, 4]
+    exchange.connection.go_on(2.0)
+    assert _tags(exchange.collect()) == [5, 6, 7, 8]
+    exchange.connection.go_on(3.0)
+    assert _tags(exchange.collect()) == [9, 10, 11]
+    assert not exchange.connection.has_more
+
+
+def test_held_reads_too_wait_for_room():
+    exchange = _crowded().send(*(read_10(cmd_sn=sn) for sn in (2, 3, 4, 5, 6)))
+    exchange.send(read_10(cmd_sn=1), nop_out(immediate=False, cmd_sn=7))
+    assert _tags(exchange) == [6, 1, 2, 3]
+    exchange.connection.go_on(2.0)
+    assert _tags(exchange.collect()) == [4, 5, 7]
+
+
+def test_a_broken_rule_among_what_waited_ends_the_connection():
+    exchange = _crowded().send(*(read_10() for _ in range(4)), read_10(), logout(reason=7))
+    exchange.collect()
+    exchange.connection.go_on(2.0)
+    exchange.collect() << ended("logout reason 7")
+
+
+def test_a_broken_rule_among_what_was_held_ends_the_connection():
+    exchange = _crowded().send(
+        *(read_10(cmd_sn=sn) for sn in (2, 3, 4)), logout(reason=7, immediate=False, cmd_sn=5)
+    )
+    exchange.send(read_10(cmd_sn=1))
+    assert _tags(exchange) == [5, 1, 2, 3]
+    exchange.connection.go_on(2.0)
+    exchange.collect() << ended("logout reason 7")
+
+
 # -- logout (RFC 7143 sections 11.14 and 11.15) ----------------------------------------------------
 
 

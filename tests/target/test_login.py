@@ -153,6 +153,21 @@ def test_an_acl_opens_the_door_to_one_and_closes_it_to_others():
     assert exchange << ended("iqn.2026-11.org.example:other may not use iqn.2026-11.org.iscsim:disk")
 
 
+def test_an_acl_holds_for_a_name_however_it_is_spelt():
+    entity = make_entity()
+    node_of(entity).add_acl(INITIATOR)
+    assert log_in(entity, keys={"InitiatorName": INITIATOR.upper()}).session
+
+
+def test_a_personality_limits_the_algorithms_of_chap():
+    entity = make_entity(TGT)
+    node_of(entity).chap = CHAP
+    exchange = connect(entity) >> login_request({"AuthMethod": "CHAP"}, transit=False, current_stage=SECURITY)
+    exchange << like(LoginResponse, status_class=0)
+    exchange >> login_request(transit=False, current_stage=SECURITY, data=encode_text([("CHAP_A", "7,5")]))
+    assert dict(parse_text(exchange.next().data))["CHAP_A"] == "5"
+
+
 def test_a_session_that_does_not_exist():
     entity = make_entity()
     log_in(entity)
@@ -180,7 +195,27 @@ class replace_tsih:
     """A session of which only the handle matters."""
 
     def __init__(self, session, tsih):
-        self.tsih, self.initiator_name, self.isid, self.connections = tsih, "", b"", {}
+        self.tsih, self.initiator_name, self.isid, self.discovers_at = tsih, "", b"", None
+
+
+def test_unnamed_discovery_is_told_the_tag_of_its_portal():
+    """RFC 7143 section 6.3.1."""
+    entity = make_entity()
+    portal = Portal("192.0.2.2")
+    node_of(entity).add_portal(portal, tag=7)
+    keys = {"SessionType": "Discovery", "TargetName": ""}
+    exchange = connect(entity, portal) >> login_request(keys)
+    assert dict(parse_text(exchange.next().data))["TargetPortalGroupTag"] == "7"
+
+
+def test_a_named_discovery_session_reinstates_only_its_like():
+    """RFC 7143 section 7.4.2."""
+    entity = make_entity()
+    unnamed, named = discover(entity), log_in(entity, {"SessionType": "Discovery"})
+    assert not unnamed.connection.closing
+    log_in(entity, {"SessionType": "Discovery"})
+    assert named << ended("session reinstated by a new login")
+    assert not unnamed.connection.closing
 
 
 # -- authentication --------------------------------------------------------------------------------

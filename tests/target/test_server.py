@@ -23,7 +23,16 @@ from exchanges.ladder import (
 
 from iscsim.errors import ConfigError
 from iscsim.net.runner import run
-from iscsim.pdu import LoginResponse, LogoutResponse, NOPIn, SCSIDataIn, SCSIResponse, TextResponse, decode
+from iscsim.pdu import (
+    LoginResponse,
+    LogoutResponse,
+    NOPIn,
+    Reject,
+    SCSIDataIn,
+    SCSIResponse,
+    TextResponse,
+    decode,
+)
 from iscsim.pdu.text import parse_text
 from iscsim.target import server as server_module
 from iscsim.target.node import NetworkEntity, Portal
@@ -295,7 +304,29 @@ async def connected_and_gone() -> None:
         await until(lambda: len(server._protocols) == 1)
 
 
-SCENARIOS = [slow_reader, reader_that_never_reads, half_close, reset_by_peer, connected_and_gone]
+async def reader_of_more_than_there_is_room_for() -> None:
+    async with serving(make_entity(replace(RFC, read_room=1 << 20))) as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        await client.ask(test_unit_ready())
+        client.send(*(read_10(blocks=2048) for _ in range(32)))
+        protocol = protocol_of(server)
+        await until(lambda: protocol.core.has_more and not protocol._transport.is_reading())
+        assert protocol._transport.get_write_buffer_size() < 8 << 20
+        received = 0
+        while received < 32 << 20:
+            received += len((await client.receive()).data)
+        assert isinstance(await client.ask(nop_out()), NOPIn)
+        assert not protocol.core.has_more
+
+
+SCENARIOS = [
+    reader_of_more_than_there_is_room_for,
+    slow_reader,
+    reader_that_never_reads,
+    half_close,
+    reset_by_peer,
+    connected_and_gone,
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -306,6 +337,28 @@ async def test_peers_on_asyncio(scenario: Callable[[], Coroutine[Any, Any, None]
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_peers_on_the_quickest_loop(scenario: Callable[[], Coroutine[Any, Any, None]]):
     run(scenario())
+
+
+async def half_close_without_reading() -> None:
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        client.writer.transport.pause_reading()
+        client.send(test_unit_ready(), *(read_10(blocks=2048) for _ in range(3)))
+        protocol = protocol_of(server)
+        await until(lambda: protocol._transport.get_write_buffer_size() > 0)
+        client.writer.write_eof()
+        await until(lambda: not server._protocols)
+        assert not server.entity.sessions
+
+
+async def test_a_half_closed_peer_that_does_not_read_is_cut_off(monkeypatch):
+    monkeypatch.setattr(server_module, "_LINGER_S", 0.05)
+    await half_close_without_reading()
+
+
+def test_a_half_closed_peer_that_does_not_read_is_cut_off_on_the_quickest_loop(monkeypatch):
+    monkeypatch.setattr(server_module, "_LINGER_S", 0.05)
+    run(half_close_without_reading())
 
 
 async def test_a_fin_within_a_pdu_is_logged(caplog):
@@ -345,6 +398,17 @@ async def test_logs_say_portal_peer_and_why(caplog):
     assert messages[0].endswith("iqn.2026-11.org.example:host logged in (Normal)")
     assert "rejected with reason 0x04: InitialR2T in the full feature phase" in messages[1]
     assert "connection closed: NOPOut with a data segment of 16777215 bytes" in messages[2]
+
+
+async def test_a_flood_of_rejects_is_no_flood_of_the_log(caplog):
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        for _ in range(100):
+            client.writer.write(b"\x1c\x80" + bytes(46))
+            assert isinstance(await client.receive(), Reject)
+    lines = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
+    assert len(lines) == 16
+    assert lines[-1].endswith("(further rejects of this connection are not logged)")
 
 
 class Recorder:
