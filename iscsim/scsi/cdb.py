@@ -77,6 +77,13 @@ MODE_SENSE_10 = Layout(
     "allocation_length" / Int16ub,
     Padding(1),
 )
+# SPC-2. What was byte 1's third party and extent is looked at, to refuse it.
+RESERVE_6 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_1=3, third_party=1, _2=2, longid=1, extent=1), Padding(4)
+)
+RESERVE_10 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_1=3, third_party=1, _2=2, longid=1, extent=1), Padding(8)
+)
 START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
     "flags" / bits(_=7, immed=1),

@@ -20,6 +20,7 @@ from iscsim.scsi.designator import (
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
 from iscsim.scsi.mode import CachingPage, ControlPage, InformationalExceptionsPage, ReadWriteErrorRecoveryPage
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import BlockStore
 from iscsim.scsi.unit_attention import UnitAttention
@@ -53,9 +54,9 @@ class LogicalUnit:
     """One disk. The same object may be mapped under several numbers and through several ports.
 
     ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
-    is True while some commands must be refused (no medium): the one flag the quick path looks at. ``read`` is
-    the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts SCSI cannot
-    carry.
+    is True while some commands must be refused (no medium, a reservation): the one flag the quick path looks
+    at. ``read`` is the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts
+    SCSI cannot carry.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class LogicalUnit:
         "read",
         "read_only",
         "removable",
+        "reservations",
         "restricted",
         "revision",
         "rotation_rate",
@@ -122,6 +124,7 @@ class LogicalUnit:
         self._tray_open = False
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
+        self.reservations = Reservations(self)
         self.use_store(store)
 
     def use_store(self, store: BlockStore) -> None:
@@ -231,6 +234,7 @@ class LogicalUnit:
         """``nexus`` does not see the unit any more."""
         self.nexuses.pop(nexus, None)
         self.preventing.pop(nexus, None)
+        self.reservations.forget(nexus)
         nexus.unit_attentions.pop(self, None)
 
     def resize(self, blocks: int) -> None:
@@ -242,7 +246,12 @@ class LogicalUnit:
     def reset(self, attention: UnitAttention) -> None:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them."""
         self.preventing.clear()
+        self.reservations.reset()
         self.establish(attention)
+
+    def update_restricted(self) -> None:
+        """Look again whether some commands must be refused."""
+        self.restricted = self._tray_open or self.reservations.in_force
 
     @property
     def medium_present(self) -> bool:
@@ -252,13 +261,13 @@ class LogicalUnit:
     def eject(self) -> None:
         """Open the tray: commands that need the medium end with 02/3A/02 until `load`."""
         self._tray_open = True
-        self.restricted = True
+        self.update_restricted()
 
     def load(self, *, by: ITNexus | None = None) -> None:
         """Close the tray; every nexus but the one that did it hears that the medium may have changed."""
         if self._tray_open:
             self._tray_open = False
-            self.restricted = False
+            self.update_restricted()
             self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
 
     def check_medium(self) -> None:

@@ -12,6 +12,7 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -234,27 +235,44 @@ def prevent_allow_medium_removal(
     return Completion()
 
 
+def _start_stop_rule(cdb: bytes) -> ReservationRule:
+    """SBC-3: starting harms nobody, stopping and power conditions do."""
+    harmless = cdb[4] & _POWER["start"] and not cdb[4] & _POWER["condition"]
+    return ReservationRule.ALWAYS if harmless else ReservationRule.CONFLICT
+
+
+def _prevent_rule(cdb: bytes) -> ReservationRule:
+    """SPC-4: allowing removal harms nobody, preventing it does."""
+    return ReservationRule.CONFLICT if cdb[4] & _PREVENT else ReservationRule.ALWAYS
+
+
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_ALWAYS = ReservationRule.ALWAYS
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM),
-    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM),
-    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM),
-    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM, reservation=_READS),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM, reservation=_READS),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM, reservation=_READS),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM, reservation=_READS),
     Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
     Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
     Opcode.WRITE_16: Command(write_16, layouts.TRANSFER_16, _MEDIUM, _write_length_16),
-    Opcode.READ_CAPACITY_10: Command(read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM),
+    Opcode.READ_CAPACITY_10: Command(
+        read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM, reservation=_ALWAYS
+    ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT),
+    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT, reservation=_start_stop_rule),
     Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
-        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL
+        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL, reservation=_prevent_rule
     ),
 }
 
 # Under SERVICE ACTION IN (16).
 SERVICE_ACTIONS_IN_16: dict[int, Command] = {
-    ServiceAction.READ_CAPACITY_16 & 0x1F: Command(read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM)
+    ServiceAction.READ_CAPACITY_16 & 0x1F: Command(
+        read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM, reservation=_ALWAYS
+    )
 }

@@ -18,6 +18,7 @@ from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun_list
 from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -157,13 +158,21 @@ def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl
     return tuple(pages.values())
 
 
+_ALWAYS = ReservationRule.ALWAYS
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
+_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
+
 COMMANDS: dict[int, Command] = {
-    Opcode.TEST_UNIT_READY: Command(test_unit_ready, layouts.SIX, CommandFlag.NEEDS_MEDIUM),
-    Opcode.REQUEST_SENSE: Command(request_sense, layouts.REQUEST_SENSE, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6),
-    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10),
-    Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.TEST_UNIT_READY: Command(
+        test_unit_ready, layouts.SIX, CommandFlag.NEEDS_MEDIUM, reservation=ReservationRule.UNDER_PERSISTENT
+    ),
+    Opcode.REQUEST_SENSE: Command(
+        request_sense, layouts.REQUEST_SENSE, _BEFORE_ATTENTION, reservation=_ALWAYS
+    ),
+    Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, _BEFORE_ATTENTION, reservation=_ALWAYS),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, reservation=_READS),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, reservation=_READS),
+    Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, _BEFORE_ATTENTION, reservation=_ALWAYS),
 }
 
 

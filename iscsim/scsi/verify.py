@@ -9,6 +9,7 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sbc import check_transfer, check_writable
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
@@ -163,11 +164,12 @@ def pre_fetch(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -
 
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.VERIFY_10: Command(verify, layouts.VERIFY_10, _MEDIUM, _verify_length),
-    Opcode.VERIFY_12: Command(verify, layouts.VERIFY_12, _MEDIUM, _verify_length),
-    Opcode.VERIFY_16: Command(verify, layouts.VERIFY_16, _MEDIUM, _verify_length),
+    Opcode.VERIFY_10: Command(verify, layouts.VERIFY_10, _MEDIUM, _verify_length, reservation=_READS),
+    Opcode.VERIFY_12: Command(verify, layouts.VERIFY_12, _MEDIUM, _verify_length, reservation=_READS),
+    Opcode.VERIFY_16: Command(verify, layouts.VERIFY_16, _MEDIUM, _verify_length, reservation=_READS),
     Opcode.WRITE_AND_VERIFY_10: Command(write_and_verify, layouts.VERIFY_10, _MEDIUM, _write_length),
     Opcode.WRITE_AND_VERIFY_12: Command(write_and_verify, layouts.VERIFY_12, _MEDIUM, _write_length),
     Opcode.WRITE_AND_VERIFY_16: Command(write_and_verify, layouts.VERIFY_16, _MEDIUM, _write_length),
@@ -178,6 +180,6 @@ COMMANDS: dict[int, Command] = {
         _compare_and_write_length,
     ),
     Opcode.ORWRITE_16: Command(orwrite, layouts.TRANSFER_16, _MEDIUM, _write_length),
-    Opcode.PRE_FETCH_10: Command(pre_fetch, layouts.PRE_FETCH_10, _MEDIUM),
-    Opcode.PRE_FETCH_16: Command(pre_fetch, layouts.PRE_FETCH_16, _MEDIUM),
+    Opcode.PRE_FETCH_10: Command(pre_fetch, layouts.PRE_FETCH_10, _MEDIUM, reservation=_READS),
+    Opcode.PRE_FETCH_16: Command(pre_fetch, layouts.PRE_FETCH_16, _MEDIUM, reservation=_READS),
 }
