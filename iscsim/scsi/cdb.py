@@ -18,6 +18,8 @@ __all__ = [
     "inquiry",
     "mode_sense_6",
     "mode_sense_10",
+    "persistent_reserve_in",
+    "persistent_reserve_out",
     "read_6",
     "read_10",
     "read_12",
@@ -83,6 +85,17 @@ RESERVE_6 = Layout(
 )
 RESERVE_10 = Layout(
     "opcode" / Int8ub, "flags" / bits(_1=3, third_party=1, _2=2, longid=1, extent=1), Padding(8)
+)
+PERSISTENT_RESERVE_IN = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(5), "allocation_length" / Int16ub, Padding(1)
+)
+PERSISTENT_RESERVE_OUT = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "scope_type" / bits(scope=4, reservation_type=4),
+    Padding(2),
+    "parameter_list_length" / Int32ub,
+    Padding(1),
 )
 START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
@@ -327,6 +340,29 @@ def synchronize_cache_16(lba: int = 0, blocks: int = 0, *, immediate: bool = Fal
     """SBC-3, SYNCHRONIZE CACHE (16); 0 blocks means to the end."""
     return SYNCHRONIZE_CACHE_16.build(
         opcode=Opcode.SYNCHRONIZE_CACHE_16, flags=immediate << 1, lba=lba, blocks=blocks
+    )
+
+
+def persistent_reserve_in(service_action: int, *, allocation_length: int = 4096) -> bytes:
+    """SPC-4, PERSISTENT RESERVE IN: 0 READ KEYS, 1 READ RESERVATION, 2 REPORT CAPABILITIES, 3 READ FULL
+    STATUS.
+    """
+    return PERSISTENT_RESERVE_IN.build(
+        opcode=Opcode.PERSISTENT_RESERVE_IN,
+        service_action=service_action & 0x1F,
+        allocation_length=allocation_length,
+    )
+
+
+def persistent_reserve_out(
+    service_action: int, *, reservation_type: int = 0, parameter_list_length: int = 24
+) -> bytes:
+    """SPC-4, PERSISTENT RESERVE OUT: 0 REGISTER to 7 REGISTER AND MOVE; the scope is the logical unit."""
+    return PERSISTENT_RESERVE_OUT.build(
+        opcode=Opcode.PERSISTENT_RESERVE_OUT,
+        service_action=service_action & 0x1F,
+        scope_type=reservation_type,
+        parameter_list_length=parameter_list_length,
     )
 
 

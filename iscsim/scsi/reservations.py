@@ -198,6 +198,13 @@ class Reservations:
         held = self.reservation
         return held is not None and (held.type.held_by_all or held.holder is registration)
 
+    def target_port(self, nexus: ITNexus, relative_target_port: int) -> str | None:
+        """The port of the nexus' own target with this number, as far as it is known: somebody must use it."""
+        for other in (nexus, *self._unit.nexuses):
+            if (other.target_name, other.relative_target_port) == (nexus.target_name, relative_target_port):
+                return other.target_port
+        return None
+
     def register(self, wanted: Iterable[Registration]) -> None:
         """Add registrations; one that is there already gets the new key.
 
