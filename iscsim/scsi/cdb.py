@@ -16,6 +16,8 @@ __all__ = [
     "cdb_length",
     "cdb_name",
     "inquiry",
+    "mode_select_6",
+    "mode_select_10",
     "mode_sense_6",
     "mode_sense_10",
     "persistent_reserve_in",
@@ -96,6 +98,13 @@ PERSISTENT_RESERVE_OUT = Layout(
     Padding(2),
     "parameter_list_length" / Int32ub,
     Padding(1),
+)
+_SELECT = bits(_1=3, pf=1, _2=2, rtd=1, sp=1)
+MODE_SELECT_6 = Layout(
+    "opcode" / Int8ub, "flags" / _SELECT, Padding(2), "parameter_list_length" / Int8ub, Padding(1)
+)
+MODE_SELECT_10 = Layout(
+    "opcode" / Int8ub, "flags" / _SELECT, Padding(5), "parameter_list_length" / Int16ub, Padding(1)
 )
 START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
@@ -299,6 +308,20 @@ def mode_sense_10(
         page=control << 6 | page,
         subpage=subpage,
         allocation_length=allocation_length,
+    )
+
+
+def mode_select_6(parameters: bytes, *, save: bool = False) -> bytes:
+    """SPC-4, MODE SELECT (6) of standard pages; ``parameters`` is sent as Data-Out, up to 255 bytes."""
+    return MODE_SELECT_6.build(
+        opcode=Opcode.MODE_SELECT_6, flags=0x10 | save, parameter_list_length=len(parameters)
+    )
+
+
+def mode_select_10(parameters: bytes, *, save: bool = False) -> bytes:
+    """SPC-4, MODE SELECT (10) of standard pages; ``parameters`` is sent as Data-Out, up to 65535 bytes."""
+    return MODE_SELECT_10.build(
+        opcode=Opcode.MODE_SELECT_10, flags=0x10 | save, parameter_list_length=len(parameters)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from iscsim.scsi import persistent_reserve, provisioning, reserve, sbc, spc, supported, verify
+from iscsim.scsi import mode_select, persistent_reserve, provisioning, reserve, sbc, spc, supported, verify
 from iscsim.scsi.command import Command, CommandFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "DeviceServer"]
 
 COMMANDS: dict[int, Command] = {
     **spc.COMMANDS,
+    **mode_select.COMMANDS,
     **reserve.COMMANDS,
     **persistent_reserve.COMMANDS,
     **sbc.COMMANDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asc import ASC
@@ -18,7 +19,14 @@ from iscsim.scsi.designator import (
     target_port_group_designator,
 )
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import CachingPage, ControlPage, InformationalExceptionsPage, ReadWriteErrorRecoveryPage
+from iscsim.scsi.mode import (
+    CachingPage,
+    ControlPage,
+    InformationalExceptionsPage,
+    ModePage,
+    ModePageCode,
+    ReadWriteErrorRecoveryPage,
+)
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import CheckCondition, SenseKey
@@ -64,7 +72,9 @@ class LogicalUnit:
         "block_size",
         "blocks",
         "d_sense",
+        "default_mode_pages",
         "device_type",
+        "informational_exceptions",
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
@@ -78,6 +88,7 @@ class LogicalUnit:
         "revision",
         "rotation_rate",
         "serial",
+        "software_write_protect",
         "store",
         "task_aborted_status",
         "thin",
@@ -119,6 +130,8 @@ class LogicalUnit:
         self.write_cache = write_cache
         self.d_sense = d_sense
         self.task_aborted_status = task_aborted_status
+        self.software_write_protect = False
+        self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
@@ -126,6 +139,7 @@ class LogicalUnit:
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
         self.reservations = Reservations(self)
         self.use_store(store)
+        self.default_mode_pages = self.mode_pages()
 
     def use_store(self, store: BlockStore) -> None:
         """Serve the blocks of ``store`` from now on; faults wrap the store there is and hand it back."""
@@ -216,11 +230,27 @@ class LogicalUnit:
                 ReadWriteErrorRecoveryPage().encode(),
                 CachingPage(write_cache=self.write_cache).encode(),
                 ControlPage(
-                    descriptor_sense=self.d_sense, task_aborted_status=self.task_aborted_status
+                    descriptor_sense=self.d_sense,
+                    software_write_protect=self.software_write_protect,
+                    task_aborted_status=self.task_aborted_status,
                 ).encode(),
-                InformationalExceptionsPage().encode(),
+                self.informational_exceptions.encode(),
             )
         }
+
+    def use_mode_pages(self, pages: Mapping[int, bytes]) -> None:
+        """Take over encoded mode pages, by code, as `mode_pages` gives them; other pages stay as they are."""
+        decoded = {code: ModePage(code, 0, page[2:]) for code, page in pages.items()}
+        if ModePageCode.CACHING in decoded:
+            self.write_cache = CachingPage.parse(decoded[ModePageCode.CACHING]).write_cache
+        if ModePageCode.CONTROL in decoded:
+            control = ControlPage.parse(decoded[ModePageCode.CONTROL])
+            self.d_sense = control.descriptor_sense
+            self.software_write_protect = control.software_write_protect
+        if ModePageCode.INFORMATIONAL_EXCEPTIONS in decoded:
+            self.informational_exceptions = InformationalExceptionsPage.parse(
+                decoded[ModePageCode.INFORMATIONAL_EXCEPTIONS]
+            )
 
     # What happens to it.
 
@@ -244,9 +274,13 @@ class LogicalUnit:
         self.establish(UnitAttention.CAPACITY_CHANGED)
 
     def reset(self, attention: UnitAttention) -> None:
-        """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them."""
+        """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
+
+        A RESERVE ends, and mode parameters are what they were at first (SPC-4): none are saved.
+        """
         self.preventing.clear()
         self.reservations.reset()
+        self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
 
     def update_restricted(self) -> None:

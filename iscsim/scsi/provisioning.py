@@ -10,7 +10,7 @@ from iscsim.scsi.logical_unit import MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIP
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
 from iscsim.scsi.reservations import ReservationRule
-from iscsim.scsi.sbc import check_writable
+from iscsim.scsi.sbc import check_writable, settle
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -41,6 +41,7 @@ def unmap(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Co
         raise invalid_parameter(8)
     for lba, blocks in ranges:
         unit.store.unmap(lba, blocks)
+    settle(unit)
     return Completion()
 
 
@@ -89,10 +90,12 @@ def _write_same(mapped: MappedLUN, flags: int, lba: int, blocks: int, data_out: 
     block = bytes(data_out)
     if unit.thin and not any(block):
         unit.store.unmap(lba, blocks)
+        settle(unit)
         return Completion()
     step = _FILL_LENGTH // unit.block_size
     for offset in range(0, blocks, step):
         unit.store.write(lba + offset, block * min(step, blocks - offset))
+    settle(unit)
     return Completion()
 
 

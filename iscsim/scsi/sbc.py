@@ -17,7 +17,7 @@ from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable"]
+__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable", "settle"]
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
@@ -44,7 +44,9 @@ def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Non
 
 
 def check_writable(mapped: MappedLUN) -> None:
-    if mapped.read_only or mapped.logical_unit.read_only:
+    """Raises 07/27/00 for a map, a unit or a store that is read-only, and under SWP of the control page."""
+    unit = mapped.logical_unit
+    if mapped.read_only or unit.read_only or unit.software_write_protect:
         raise CheckCondition(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED)
 
 
@@ -102,9 +104,14 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
         data_out = memoryview(data_out)[:length]
     if length:
         unit.store.write(lba, data_out)
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
+
+
+def settle(unit: LogicalUnit, access: int = 0) -> None:
+    """Flush what was written when FUA, or a write cache that is switched off, asks for it (SBC-3)."""
+    if access & _FUA or not unit.write_cache:
+        unit.store.flush()
 
 
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:

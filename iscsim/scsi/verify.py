@@ -10,13 +10,12 @@ from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUn
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.reservations import ReservationRule
-from iscsim.scsi.sbc import check_transfer, check_writable
+from iscsim.scsi.sbc import check_transfer, check_writable, settle
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
 
 __all__ = ["COMMANDS"]
 
-_FUA = layouts.TRANSFER_16.masks("access")["fua"]
 _NOTHING, _ALL_BLOCKS, _RESERVED, _ONE_BLOCK = range(4)  # BYTCHK
 # By the group code of the operation code (SPC-4): 10, 12 and 16 bytes.
 _TRANSFERS = {1: layouts.TRANSFER_10, 5: layouts.TRANSFER_12, 4: layouts.TRANSFER_16}
@@ -120,8 +119,7 @@ def compare_and_write(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: B
         halves = memoryview(data_out)
         _compare(unit, lba, halves[: length // 2])
         unit.store.write(lba, halves[length // 2 :])
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
 
 
@@ -147,8 +145,7 @@ def orwrite(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
         old = int.from_bytes(unit.read(lba, length // unit.block_size), "little")
         new = int.from_bytes(memoryview(data_out)[:length], "little")
         unit.store.write(lba, (old | new).to_bytes(length, "little"))
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
 
 
