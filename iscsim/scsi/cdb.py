@@ -16,8 +16,12 @@ __all__ = [
     "cdb_length",
     "cdb_name",
     "inquiry",
+    "mode_select_6",
+    "mode_select_10",
     "mode_sense_6",
     "mode_sense_10",
+    "persistent_reserve_in",
+    "persistent_reserve_out",
     "read_6",
     "read_10",
     "read_12",
@@ -76,6 +80,31 @@ MODE_SENSE_10 = Layout(
     Padding(3),
     "allocation_length" / Int16ub,
     Padding(1),
+)
+# SPC-2. What was byte 1's third party and extent is looked at, to refuse it.
+RESERVE_6 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_1=3, third_party=1, _2=2, longid=1, extent=1), Padding(4)
+)
+RESERVE_10 = Layout(
+    "opcode" / Int8ub, "flags" / bits(_1=3, third_party=1, _2=2, longid=1, extent=1), Padding(8)
+)
+PERSISTENT_RESERVE_IN = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(5), "allocation_length" / Int16ub, Padding(1)
+)
+PERSISTENT_RESERVE_OUT = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "scope_type" / bits(scope=4, reservation_type=4),
+    Padding(2),
+    "parameter_list_length" / Int32ub,
+    Padding(1),
+)
+_SELECT = bits(_1=3, pf=1, _2=2, rtd=1, sp=1)
+MODE_SELECT_6 = Layout(
+    "opcode" / Int8ub, "flags" / _SELECT, Padding(2), "parameter_list_length" / Int8ub, Padding(1)
+)
+MODE_SELECT_10 = Layout(
+    "opcode" / Int8ub, "flags" / _SELECT, Padding(5), "parameter_list_length" / Int16ub, Padding(1)
 )
 START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
@@ -282,6 +311,20 @@ def mode_sense_10(
     )
 
 
+def mode_select_6(parameters: bytes, *, save: bool = False) -> bytes:
+    """SPC-4, MODE SELECT (6) of standard pages; ``parameters`` is sent as Data-Out, up to 255 bytes."""
+    return MODE_SELECT_6.build(
+        opcode=Opcode.MODE_SELECT_6, flags=0x10 | save, parameter_list_length=len(parameters)
+    )
+
+
+def mode_select_10(parameters: bytes, *, save: bool = False) -> bytes:
+    """SPC-4, MODE SELECT (10) of standard pages; ``parameters`` is sent as Data-Out, up to 65535 bytes."""
+    return MODE_SELECT_10.build(
+        opcode=Opcode.MODE_SELECT_10, flags=0x10 | save, parameter_list_length=len(parameters)
+    )
+
+
 def start_stop_unit(
     *,
     start: bool,
@@ -320,6 +363,29 @@ def synchronize_cache_16(lba: int = 0, blocks: int = 0, *, immediate: bool = Fal
     """SBC-3, SYNCHRONIZE CACHE (16); 0 blocks means to the end."""
     return SYNCHRONIZE_CACHE_16.build(
         opcode=Opcode.SYNCHRONIZE_CACHE_16, flags=immediate << 1, lba=lba, blocks=blocks
+    )
+
+
+def persistent_reserve_in(service_action: int, *, allocation_length: int = 4096) -> bytes:
+    """SPC-4, PERSISTENT RESERVE IN: 0 READ KEYS, 1 READ RESERVATION, 2 REPORT CAPABILITIES, 3 READ FULL
+    STATUS.
+    """
+    return PERSISTENT_RESERVE_IN.build(
+        opcode=Opcode.PERSISTENT_RESERVE_IN,
+        service_action=service_action & 0x1F,
+        allocation_length=allocation_length,
+    )
+
+
+def persistent_reserve_out(
+    service_action: int, *, reservation_type: int = 0, parameter_list_length: int = 24
+) -> bytes:
+    """SPC-4, PERSISTENT RESERVE OUT: 0 REGISTER to 7 REGISTER AND MOVE; the scope is the logical unit."""
+    return PERSISTENT_RESERVE_OUT.build(
+        opcode=Opcode.PERSISTENT_RESERVE_OUT,
+        service_action=service_action & 0x1F,
+        scope_type=reservation_type,
+        parameter_list_length=parameter_list_length,
     )
 
 

@@ -9,15 +9,18 @@ from enum import IntFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.nexus import ITNexus, MappedLUN
-from iscsim.scsi.sense import ASC, CheckCondition, SenseKey
+from iscsim.scsi.reservations import ReservationRule
+from iscsim.scsi.sense import ASC, CheckCondition, FieldPointer, SenseKey
 from iscsim.scsi.store import Buffer
 
-__all__ = ["Command", "CommandFlag", "DataOutLength", "Handler", "invalid_field"]
+__all__ = ["Command", "CommandFlag", "DataOutLength", "Handler", "invalid_field", "invalid_parameter"]
 
 # nexus, unit, CDB (16 bytes or more), Data-Out. Raises CheckCondition.
 Handler = Callable[[ITNexus, MappedLUN, bytes, Buffer], Completion]
 # Bytes of Data-Out the command wants. Raises CheckCondition when it is going to fail.
 DataOutLength = Callable[[MappedLUN, bytes], int]
+# CDB -> rule, for commands that are harmless in one form only.
+RuleByCDB = Callable[[bytes], ReservationRule]
 
 
 class CommandFlag(IntFlag):
@@ -40,7 +43,8 @@ class Command:
 
     ``layout`` is that of the CDB, ``data_out_length`` is None where there is no Data-Out. An operation code
     with service actions has its rows in ``service_actions``, by CDB byte 1 bits 4:0, and no handler of its
-    own.
+    own. ``reservation`` is what the command may do while somebody else has reserved the unit: nothing, unless
+    the row says otherwise.
     """
 
     handler: Handler | None = None
@@ -48,8 +52,15 @@ class Command:
     flags: CommandFlag = CommandFlag.NONE
     data_out_length: DataOutLength | None = None
     service_actions: Mapping[int, Command] = field(default_factory=dict)
+    reservation: ReservationRule | RuleByCDB = ReservationRule.CONFLICT
 
 
 def invalid_field(byte: int, bit: int | None = None) -> CheckCondition:
     """05/24/00 with a pointer to the field of the CDB that is wrong."""
     return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(byte, bit))
+
+
+def invalid_parameter(byte: int, bit: int | None = None) -> CheckCondition:
+    """05/26/00 with a pointer to the field of the parameter list that is wrong."""
+    pointer = FieldPointer(byte, bit, in_cdb=False)
+    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_PARAMETER_LIST, field=pointer)

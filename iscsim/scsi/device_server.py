@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from iscsim.scsi import provisioning, sbc, spc, supported, verify
+from iscsim.scsi import mode_select, persistent_reserve, provisioning, reserve, sbc, spc, supported, verify
 from iscsim.scsi.command import Command, CommandFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.reservations import ReservationConflict
 from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -19,7 +20,15 @@ from iscsim.scsi.unit_attention import UnitAttention
 
 __all__ = ["COMMANDS", "DeviceServer"]
 
-COMMANDS: dict[int, Command] = {**spc.COMMANDS, **sbc.COMMANDS, **verify.COMMANDS, **provisioning.COMMANDS}
+COMMANDS: dict[int, Command] = {
+    **spc.COMMANDS,
+    **mode_select.COMMANDS,
+    **reserve.COMMANDS,
+    **persistent_reserve.COMMANDS,
+    **sbc.COMMANDS,
+    **verify.COMMANDS,
+    **provisioning.COMMANDS,
+}
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
 )
@@ -60,10 +69,12 @@ class DeviceServer:
                 command = self._service_action(command, cdb)
             unit = mapped.logical_unit
             if unit.restricted or nexus.unit_attentions:
-                _admit(nexus, unit, command)
+                _admit(nexus, unit, command, cdb)
             if offered is not None and command.flags & _EXACT_DATA_OUT:
                 _check_offer(mapped, cdb, command, offered)
             return command.handler(nexus, mapped, cdb, data_out)  # type: ignore[misc]
+        except ReservationConflict:
+            return Completion(Status.RESERVATION_CONFLICT)
         except CheckCondition as condition:
             return _failed(condition.sense, mapped.logical_unit if mapped else None)
         except OSError as error:
@@ -122,9 +133,9 @@ class DeviceServer:
             if nexus.unit_attentions.get(unit):
                 return 0
             if unit.restricted:
-                _admit(nexus, unit, command)
+                _admit(nexus, unit, command, cdb)
             return command.data_out_length(mapped, cdb)
-        except CheckCondition:
+        except (CheckCondition, ReservationConflict):
             return 0
 
     # Nexuses and resets.
@@ -163,8 +174,15 @@ def _padded(cdb: bytes) -> bytes:
     return cdb if len(cdb) >= _SHORTEST_SLOT else cdb.ljust(_SHORTEST_SLOT, b"\0")
 
 
-def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command) -> None:
-    """Raises what keeps ``command`` from running now: a unit attention first, then the unit's state."""
+def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> None:
+    """Raises what keeps ``command`` from running now: a reservation, a unit attention, the unit's state.
+
+    SAM-5, "Status precedence": RESERVATION CONFLICT comes before any CHECK CONDITION, and a unit attention
+    goes on waiting.
+    """
+    if unit.reservations.in_force:
+        rule = command.reservation
+        unit.reservations.check(nexus, rule(cdb) if callable(rule) else rule)
     if not command.flags & _WITH_UNIT_ATTENTION:
         attention = nexus.take(unit)
         if attention is not None:

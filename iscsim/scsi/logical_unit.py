@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asc import ASC
@@ -18,8 +19,16 @@ from iscsim.scsi.designator import (
     target_port_group_designator,
 )
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import CachingPage, ControlPage, InformationalExceptionsPage, ReadWriteErrorRecoveryPage
+from iscsim.scsi.mode import (
+    CachingPage,
+    ControlPage,
+    InformationalExceptionsPage,
+    ModePage,
+    ModePageCode,
+    ReadWriteErrorRecoveryPage,
+)
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import BlockStore
 from iscsim.scsi.unit_attention import UnitAttention
@@ -53,9 +62,9 @@ class LogicalUnit:
     """One disk. The same object may be mapped under several numbers and through several ports.
 
     ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
-    is True while some commands must be refused (no medium): the one flag the quick path looks at. ``read`` is
-    the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts SCSI cannot
-    carry.
+    is True while some commands must be refused (no medium, a reservation): the one flag the quick path looks
+    at. ``read`` is the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts
+    SCSI cannot carry.
     """
 
     __slots__ = (
@@ -63,7 +72,9 @@ class LogicalUnit:
         "block_size",
         "blocks",
         "d_sense",
+        "default_mode_pages",
         "device_type",
+        "informational_exceptions",
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
@@ -72,10 +83,12 @@ class LogicalUnit:
         "read",
         "read_only",
         "removable",
+        "reservations",
         "restricted",
         "revision",
         "rotation_rate",
         "serial",
+        "software_write_protect",
         "store",
         "task_aborted_status",
         "thin",
@@ -117,12 +130,16 @@ class LogicalUnit:
         self.write_cache = write_cache
         self.d_sense = d_sense
         self.task_aborted_status = task_aborted_status
+        self.software_write_protect = False
+        self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
+        self.reservations = Reservations(self)
         self.use_store(store)
+        self.default_mode_pages = self.mode_pages()
 
     def use_store(self, store: BlockStore) -> None:
         """Serve the blocks of ``store`` from now on; faults wrap the store there is and hand it back."""
@@ -213,11 +230,27 @@ class LogicalUnit:
                 ReadWriteErrorRecoveryPage().encode(),
                 CachingPage(write_cache=self.write_cache).encode(),
                 ControlPage(
-                    descriptor_sense=self.d_sense, task_aborted_status=self.task_aborted_status
+                    descriptor_sense=self.d_sense,
+                    software_write_protect=self.software_write_protect,
+                    task_aborted_status=self.task_aborted_status,
                 ).encode(),
-                InformationalExceptionsPage().encode(),
+                self.informational_exceptions.encode(),
             )
         }
+
+    def use_mode_pages(self, pages: Mapping[int, bytes]) -> None:
+        """Take over encoded mode pages, by code, as `mode_pages` gives them; other pages stay as they are."""
+        decoded = {code: ModePage(code, 0, page[2:]) for code, page in pages.items()}
+        if ModePageCode.CACHING in decoded:
+            self.write_cache = CachingPage.parse(decoded[ModePageCode.CACHING]).write_cache
+        if ModePageCode.CONTROL in decoded:
+            control = ControlPage.parse(decoded[ModePageCode.CONTROL])
+            self.d_sense = control.descriptor_sense
+            self.software_write_protect = control.software_write_protect
+        if ModePageCode.INFORMATIONAL_EXCEPTIONS in decoded:
+            self.informational_exceptions = InformationalExceptionsPage.parse(
+                decoded[ModePageCode.INFORMATIONAL_EXCEPTIONS]
+            )
 
     # What happens to it.
 
@@ -231,6 +264,7 @@ class LogicalUnit:
         """``nexus`` does not see the unit any more."""
         self.nexuses.pop(nexus, None)
         self.preventing.pop(nexus, None)
+        self.reservations.forget(nexus)
         nexus.unit_attentions.pop(self, None)
 
     def resize(self, blocks: int) -> None:
@@ -240,9 +274,18 @@ class LogicalUnit:
         self.establish(UnitAttention.CAPACITY_CHANGED)
 
     def reset(self, attention: UnitAttention) -> None:
-        """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them."""
+        """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
+
+        A RESERVE ends, and mode parameters are what they were at first (SPC-4): none are saved.
+        """
         self.preventing.clear()
+        self.reservations.reset()
+        self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
+
+    def update_restricted(self) -> None:
+        """Look again whether some commands must be refused."""
+        self.restricted = self._tray_open or self.reservations.in_force
 
     @property
     def medium_present(self) -> bool:
@@ -252,13 +295,13 @@ class LogicalUnit:
     def eject(self) -> None:
         """Open the tray: commands that need the medium end with 02/3A/02 until `load`."""
         self._tray_open = True
-        self.restricted = True
+        self.update_restricted()
 
     def load(self, *, by: ITNexus | None = None) -> None:
         """Close the tray; every nexus but the one that did it hears that the medium may have changed."""
         if self._tray_open:
             self._tray_open = False
-            self.restricted = False
+            self.update_restricted()
             self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
 
     def check_medium(self) -> None:

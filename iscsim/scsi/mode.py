@@ -19,6 +19,7 @@ __all__ = [
     "ModeParameters",
     "PageControl",
     "ReadWriteErrorRecoveryPage",
+    "changeable_bits",
 ]
 
 
@@ -100,6 +101,7 @@ _SENSE = CONTROL.masks("sense")
 _SWP = CONTROL.masks("protection")["swp"]
 _TAS = CONTROL.masks("status")["tas"]
 _DEXCPT = INFORMATIONAL_EXCEPTIONS.masks("flags")["dexcpt"]
+_MRIE = INFORMATIONAL_EXCEPTIONS.masks("method")["mrie"]
 _UNRESTRICTED_REORDERING = 0x10
 _NO_TIMEOUT = 0xFFFF
 
@@ -196,15 +198,66 @@ class ControlPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InformationalExceptionsPage:
-    """Page 1Ch: nothing here predicts its own failure."""
+    """Page 1Ch: nothing here predicts its own failure, so hosts may have it disabled or reported as they
+    like.
+
+    ``method`` is MRIE, 0 to 15.
+    """
+
+    disabled: bool = True
+    method: int = 0
+    interval_timer_100ms: int = 0
+    report_count: int = 0
 
     def encode(self) -> bytes:
         """12 bytes."""
-        return _build(INFORMATIONAL_EXCEPTIONS, ModePageCode.INFORMATIONAL_EXCEPTIONS, flags=_DEXCPT)
+        return _build(
+            INFORMATIONAL_EXCEPTIONS,
+            ModePageCode.INFORMATIONAL_EXCEPTIONS,
+            flags=_DEXCPT if self.disabled else 0,
+            method=self.method,
+            interval_timer_100ms=self.interval_timer_100ms,
+            report_count=self.report_count,
+        )
+
+    @classmethod
+    def parse(cls, page: ModePage) -> Self:
+        """Raises `ValueError` for another page or an empty one."""
+        fields = _fields(INFORMATIONAL_EXCEPTIONS, ModePageCode.INFORMATIONAL_EXCEPTIONS, page)
+        return cls(
+            disabled=bool(fields["flags"] & _DEXCPT),
+            method=fields["method"] & _MRIE,
+            interval_timer_100ms=fields["interval_timer_100ms"],
+            report_count=fields["report_count"],
+        )
 
 
 def _build(layout: Layout, code: ModePageCode, **values: int) -> bytes:
     return layout.build(head=code, page_length=layout.size - 2, **values)
+
+
+# What MODE SELECT may change and MODE SENSE reports as changeable.
+_CHANGEABLE: dict[int, bytes] = {
+    page[0]: page
+    for page in (
+        _build(CACHING, ModePageCode.CACHING, cache=_CACHE["wce"]),
+        _build(CONTROL, ModePageCode.CONTROL, sense=_SENSE["d_sense"], protection=_SWP),
+        _build(
+            INFORMATIONAL_EXCEPTIONS,
+            ModePageCode.INFORMATIONAL_EXCEPTIONS,
+            flags=_DEXCPT,
+            method=_MRIE,
+            interval_timer_100ms=0xFFFF_FFFF,
+            report_count=0xFFFF_FFFF,
+        ),
+    )
+}
+
+
+def changeable_bits(page: bytes) -> bytes:
+    """As long as the encoded ``page``: a 1 for every bit MODE SELECT may change, none in the header."""
+    found = _CHANGEABLE.get(page[0], bytes(len(page)))
+    return bytes(2) + found[2:]
 
 
 def _fields(layout: Layout, code: ModePageCode, page: ModePage) -> dict[str, int]:

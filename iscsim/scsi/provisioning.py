@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, invalid_field, invalid_parameter
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_UNMAP_BLOCKS, MAXIMUM_UNMAP_DESCRIPTORS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
-from iscsim.scsi.sbc import check_writable
-from iscsim.scsi.sense import CheckCondition, FieldPointer, SenseKey
+from iscsim.scsi.reservations import ReservationRule
+from iscsim.scsi.sbc import check_writable, settle
+from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
@@ -37,9 +38,10 @@ def unmap(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Co
     if any(lba + blocks > unit.blocks for lba, blocks in ranges):
         raise _out_of_range()
     if sum(blocks for _, blocks in ranges) > MAXIMUM_UNMAP_BLOCKS:
-        raise _invalid_parameter(8)
+        raise invalid_parameter(8)
     for lba, blocks in ranges:
         unit.store.unmap(lba, blocks)
+    settle(unit)
     return Completion()
 
 
@@ -53,14 +55,9 @@ def _unmap_ranges(parameters: Buffer) -> list[tuple[int, int]]:
     _, descriptors_length = layouts.UNMAP_HEADER.struct.unpack_from(parameters)
     count = min(descriptors_length, len(parameters) - header_size) // size
     if count > MAXIMUM_UNMAP_DESCRIPTORS:
-        raise _invalid_parameter(2)
+        raise invalid_parameter(2)
     unpack = layouts.UNMAP_DESCRIPTOR.struct.unpack_from
     return [unpack(parameters, header_size + index * size)[:2] for index in range(count)]
-
-
-def _invalid_parameter(byte: int) -> CheckCondition:
-    pointer = FieldPointer(byte, in_cdb=False)
-    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_PARAMETER_LIST, field=pointer)
 
 
 def _unmap_length(mapped: MappedLUN, cdb: bytes) -> int:
@@ -93,10 +90,12 @@ def _write_same(mapped: MappedLUN, flags: int, lba: int, blocks: int, data_out: 
     block = bytes(data_out)
     if unit.thin and not any(block):
         unit.store.unmap(lba, blocks)
+        settle(unit)
         return Completion()
     step = _FILL_LENGTH // unit.block_size
     for offset in range(0, blocks, step):
         unit.store.write(lba + offset, block * min(step, blocks - offset))
+    settle(unit)
     return Completion()
 
 
@@ -174,6 +173,9 @@ COMMANDS: dict[int, Command] = {
 # Under SERVICE ACTION IN (16).
 SERVICE_ACTIONS_IN_16: dict[int, Command] = {
     ServiceAction.GET_LBA_STATUS & 0x1F: Command(
-        get_lba_status, layouts.SERVICE_ACTION_IN_16, _MEDIUM | CommandFlag.THIN_ONLY
+        get_lba_status,
+        layouts.SERVICE_ACTION_IN_16,
+        _MEDIUM | CommandFlag.THIN_ONLY,
+        reservation=ReservationRule.UNDER_WRITE_EXCLUSIVE,
     )
 }

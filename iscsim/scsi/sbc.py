@@ -12,11 +12,19 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["COMMANDS", "SERVICE_ACTIONS_IN_16", "check_transfer", "check_writable", "whole_blocks_length"]
+__all__ = [
+    "COMMANDS",
+    "SERVICE_ACTIONS_IN_16",
+    "check_transfer",
+    "check_writable",
+    "settle",
+    "whole_blocks_length",
+]
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
@@ -42,7 +50,9 @@ def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Non
 
 
 def check_writable(mapped: MappedLUN) -> None:
-    if mapped.read_only or mapped.logical_unit.read_only:
+    """Raises 07/27/00 for a map, a unit or a store that is read-only, and under SWP of the control page."""
+    unit = mapped.logical_unit
+    if mapped.read_only or unit.read_only or unit.software_write_protect:
         raise CheckCondition(SenseKey.DATA_PROTECT, ASC.WRITE_PROTECTED)
 
 
@@ -104,9 +114,14 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
         data_out = memoryview(data_out)[:length]
     if length:
         unit.store.write(lba, data_out)
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
+
+
+def settle(unit: LogicalUnit, access: int = 0) -> None:
+    """Flush what was written when FUA, or a write cache that is switched off, asks for it (SBC-3)."""
+    if access & _FUA or not unit.write_cache:
+        unit.store.flush()
 
 
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -237,27 +252,44 @@ def prevent_allow_medium_removal(
     return Completion()
 
 
+def _start_stop_rule(cdb: bytes) -> ReservationRule:
+    """SBC-3: starting harms nobody, stopping and power conditions do."""
+    harmless = cdb[4] & _POWER["start"] and not cdb[4] & _POWER["condition"]
+    return ReservationRule.ALWAYS if harmless else ReservationRule.CONFLICT
+
+
+def _prevent_rule(cdb: bytes) -> ReservationRule:
+    """SPC-4: allowing removal harms nobody, preventing it does."""
+    return ReservationRule.CONFLICT if cdb[4] & _PREVENT else ReservationRule.ALWAYS
+
+
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_ALWAYS = ReservationRule.ALWAYS
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM),
-    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM),
-    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM),
-    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM, reservation=_READS),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM, reservation=_READS),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM, reservation=_READS),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM, reservation=_READS),
     Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
     Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
     Opcode.WRITE_16: Command(write_16, layouts.TRANSFER_16, _MEDIUM, _write_length_16),
-    Opcode.READ_CAPACITY_10: Command(read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM),
+    Opcode.READ_CAPACITY_10: Command(
+        read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM, reservation=_ALWAYS
+    ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT),
+    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT, reservation=_start_stop_rule),
     Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
-        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL
+        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL, reservation=_prevent_rule
     ),
 }
 
 # Under SERVICE ACTION IN (16).
 SERVICE_ACTIONS_IN_16: dict[int, Command] = {
-    ServiceAction.READ_CAPACITY_16 & 0x1F: Command(read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM)
+    ServiceAction.READ_CAPACITY_16 & 0x1F: Command(
+        read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM, reservation=_ALWAYS
+    )
 }

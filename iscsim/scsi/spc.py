@@ -15,9 +15,10 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun_list
-from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl
+from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl, changeable_bits
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
@@ -130,7 +131,7 @@ def mode_sense_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffe
 def _mode_parameters(mapped: MappedLUN, page: int, subpage: int, *, with_descriptor: bool) -> ModeParameters:
     unit = mapped.logical_unit
     return ModeParameters(
-        write_protected=mapped.read_only or unit.read_only,
+        write_protected=mapped.read_only or unit.read_only or unit.software_write_protect,
         dpo_fua=True,
         blocks=unit.blocks if with_descriptor else None,
         block_size=unit.block_size if with_descriptor else None,
@@ -147,23 +148,31 @@ def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl
         raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.SAVING_PARAMETERS_NOT_SUPPORTED, field=(2, 7))
     if subpage not in (0, ALL_SUBPAGES):
         raise invalid_field(3)
-    pages = unit.mode_pages()
+    pages = unit.default_mode_pages if control == PageControl.DEFAULT else unit.mode_pages()
     if code != ModePageCode.ALL:
         if code not in pages:
             raise invalid_field(2, 5)
         pages = {code: pages[code]}
-    if control == PageControl.CHANGEABLE:  # nothing is, as long as there is no MODE SELECT
-        return tuple(page[:2] + bytes(len(page) - 2) for page in pages.values())
+    if control == PageControl.CHANGEABLE:
+        return tuple(page[:2] + changeable_bits(page)[2:] for page in pages.values())
     return tuple(pages.values())
 
 
+_ALWAYS = ReservationRule.ALWAYS
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
+_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
+
 COMMANDS: dict[int, Command] = {
-    Opcode.TEST_UNIT_READY: Command(test_unit_ready, layouts.SIX, CommandFlag.NEEDS_MEDIUM),
-    Opcode.REQUEST_SENSE: Command(request_sense, layouts.REQUEST_SENSE, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, CommandFlag.WITH_UNIT_ATTENTION),
-    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6),
-    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10),
-    Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, CommandFlag.WITH_UNIT_ATTENTION),
+    Opcode.TEST_UNIT_READY: Command(
+        test_unit_ready, layouts.SIX, CommandFlag.NEEDS_MEDIUM, reservation=ReservationRule.UNDER_PERSISTENT
+    ),
+    Opcode.REQUEST_SENSE: Command(
+        request_sense, layouts.REQUEST_SENSE, _BEFORE_ATTENTION, reservation=_ALWAYS
+    ),
+    Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, _BEFORE_ATTENTION, reservation=_ALWAYS),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, reservation=_READS),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, reservation=_READS),
+    Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, _BEFORE_ATTENTION, reservation=_ALWAYS),
 }
 
 

@@ -14,6 +14,7 @@ from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
@@ -41,7 +42,11 @@ _ONE_CTDP = ONE_COMMAND.masks("support")["ctdp"]
 
 def commands(table: Table) -> dict[int, Command]:
     """The row of MAINTENANCE IN that reports on ``table`` (and on itself, once it is in there)."""
-    row = Command(_handler(table), layouts.REPORT_SUPPORTED_OPERATION_CODES)
+    row = Command(
+        _handler(table),
+        layouts.REPORT_SUPPORTED_OPERATION_CODES,
+        reservation=ReservationRule.UNDER_WRITE_EXCLUSIVE,
+    )
     action = ServiceAction.REPORT_SUPPORTED_OPERATION_CODES & 0x1F
     return {int(Opcode.MAINTENANCE_IN): Command(service_actions={action: row})}
 

@@ -9,13 +9,13 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
-from iscsim.scsi.sbc import check_transfer, check_writable, whole_blocks_length
+from iscsim.scsi.reservations import ReservationRule
+from iscsim.scsi.sbc import check_transfer, check_writable, settle, whole_blocks_length
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
 
 __all__ = ["COMMANDS"]
 
-_FUA = layouts.TRANSFER_16.masks("access")["fua"]
 _NOTHING, _ALL_BLOCKS, _RESERVED, _ONE_BLOCK = range(4)  # BYTCHK
 # By the group code of the operation code (SPC-4): 10, 12 and 16 bytes.
 _TRANSFERS = {1: layouts.TRANSFER_10, 5: layouts.TRANSFER_12, 4: layouts.TRANSFER_16}
@@ -119,8 +119,7 @@ def compare_and_write(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: B
         halves = memoryview(data_out)
         _compare(unit, lba, halves[: length // 2])
         unit.store.write(lba, halves[length // 2 :])
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
 
 
@@ -146,8 +145,7 @@ def orwrite(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
         old = int.from_bytes(unit.read(lba, length // unit.block_size), "little")
         new = int.from_bytes(memoryview(data_out)[:length], "little")
         unit.store.write(lba, (old | new).to_bytes(length, "little"))
-    if access & _FUA:
-        unit.store.flush()
+    settle(unit, access)
     return Completion()
 
 
@@ -163,11 +161,12 @@ def pre_fetch(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -
 
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.VERIFY_10: Command(verify, layouts.VERIFY_10, _MEDIUM, _verify_length),
-    Opcode.VERIFY_12: Command(verify, layouts.VERIFY_12, _MEDIUM, _verify_length),
-    Opcode.VERIFY_16: Command(verify, layouts.VERIFY_16, _MEDIUM, _verify_length),
+    Opcode.VERIFY_10: Command(verify, layouts.VERIFY_10, _MEDIUM, _verify_length, reservation=_READS),
+    Opcode.VERIFY_12: Command(verify, layouts.VERIFY_12, _MEDIUM, _verify_length, reservation=_READS),
+    Opcode.VERIFY_16: Command(verify, layouts.VERIFY_16, _MEDIUM, _verify_length, reservation=_READS),
     Opcode.WRITE_AND_VERIFY_10: Command(write_and_verify, layouts.VERIFY_10, _MEDIUM, _write_length),
     Opcode.WRITE_AND_VERIFY_12: Command(write_and_verify, layouts.VERIFY_12, _MEDIUM, _write_length),
     Opcode.WRITE_AND_VERIFY_16: Command(write_and_verify, layouts.VERIFY_16, _MEDIUM, _write_length),
@@ -178,6 +177,6 @@ COMMANDS: dict[int, Command] = {
         _compare_and_write_length,
     ),
     Opcode.ORWRITE_16: Command(orwrite, layouts.TRANSFER_16, _MEDIUM, _write_length),
-    Opcode.PRE_FETCH_10: Command(pre_fetch, layouts.PRE_FETCH_10, _MEDIUM),
-    Opcode.PRE_FETCH_16: Command(pre_fetch, layouts.PRE_FETCH_16, _MEDIUM),
+    Opcode.PRE_FETCH_10: Command(pre_fetch, layouts.PRE_FETCH_10, _MEDIUM, reservation=_READS),
+    Opcode.PRE_FETCH_16: Command(pre_fetch, layouts.PRE_FETCH_16, _MEDIUM, reservation=_READS),
 }

@@ -106,6 +106,19 @@ class Rig:
         assert (completion.status, bytes(completion.data_in)) == (2, b"")
         return Sense.parse(completion.sense)
 
+    def conflicts(self, cdb: bytes, data_out: bytes = b"", **at: Any) -> bool:
+        """True for RESERVATION CONFLICT; anything else but GOOD fails."""
+        completion = self.execute(cdb, data_out, **at)
+        assert (completion.status in (0x00, 0x18), completion.sense) == (True, b"")
+        return completion.status == 0x18
+
+    def other(self, initiator: str = "iqn.other", port: int = 1) -> ITNexus:
+        """Another nexus that has heard its first unit attention."""
+        nexus = self.connect(initiator, port)
+        for mapped in self.lun_map:
+            nexus.take(mapped.logical_unit)
+        return nexus
+
     def fault(self, cdb: bytes, data_out: bytes = b"", **at: Any) -> str:
         """``"05/21/00"``."""
         return str(self.sense(cdb, data_out, **at))[-9:-1]

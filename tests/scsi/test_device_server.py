@@ -20,10 +20,6 @@ def test_an_unsupported_operation_code(rig):
     assert (str(sense)[-9:-1], sense.field_pointer) == ("05/20/00", FieldPointer(0))
 
 
-def test_persistent_reserve_in_read_keys_is_not_there_yet(rig):
-    assert rig.fault(bytes.fromhex("5e000000000000000800")) == "05/20/00"
-
-
 def test_an_empty_cdb_is_an_unsupported_operation_code(rig):
     assert rig.fault(b"") == "05/20/00"
     assert rig.fault(b"", lun=MISSING) == "05/20/00"

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsim.scsi.mode import CachingPage, ControlPage, ModePage, ModeParameters
+from iscsim.scsi.mode import (
+    CachingPage,
+    ControlPage,
+    InformationalExceptionsPage,
+    ModePage,
+    ModeParameters,
+    changeable_bits,
+)
 
 pages = st.builds(ModePage, st.integers(0, 0x3E), st.just(0), st.binary(max_size=30)) | st.builds(
     ModePage, st.integers(0, 0x3E), st.integers(1, 254), st.binary(max_size=300)
@@ -96,3 +103,17 @@ def test_parsers_survive_anything(data):
 def test_a_subpage_that_is_cut_in_its_header_is_left_out():
     whole = ControlPage().encode()
     assert [page.code for page in ModePage.parse_all(whole + bytes.fromhex("4a01"))] == [0x0A]
+
+
+@given(st.booleans(), st.integers(0, 15), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_informational_exceptions_page_round_trip(disabled, method, interval, count):
+    page = InformationalExceptionsPage(
+        disabled=disabled, method=method, interval_timer_100ms=interval, report_count=count
+    )
+    assert InformationalExceptionsPage.parse(ModePage.parse_all(page.encode())[0]) == page
+
+
+def test_changeable_bits_are_as_long_as_the_page_and_never_its_header():
+    for page in (CachingPage().encode(), ControlPage().encode(), InformationalExceptionsPage().encode()):
+        assert (len(changeable_bits(page)), changeable_bits(page)[:2]) == (len(page), bytes(2))
+    assert changeable_bits(b"\x01\x0a" + bytes(10)) == bytes(12)

@@ -204,9 +204,14 @@ def test_mode_sense_10_long_block_descriptor(make_rig):
     assert ModeParameters.parse_10(rig.good(cdb.mode_sense_10(0x08))).blocks == 0xFFFFFFFF
 
 
-def test_changeable_values_are_none_for_now(rig):
+def test_changeable_values_are_masks(rig):
     parsed = ModeParameters.parse_6(rig.good(cdb.mode_sense_6(0x3F, control=1)))
-    assert all(not any(page[2:]) for page in parsed.pages)
+    assert [page.hex() for page in parsed.pages] == [
+        "010a" + "00" * 10,
+        "0812" + "04" + "00" * 17,
+        "0a0a" + "04000800" + "00" * 6,
+        "1c0a" + "080f" + "ff" * 8,
+    ]
 
 
 def test_default_values_are_the_current_ones(rig):
