@@ -1,5 +1,10 @@
 """``python -m iscsim`` is the command ``iscsim``."""
 
-from iscsim.cli import main
+import sys
 
-main()
+try:
+    from iscsim.cli import main
+
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

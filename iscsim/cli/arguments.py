@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,10 @@ from iscsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from iscsim.session.chap import ChapConfig
+
+STDIO = Path("-")
+"""Where a file is named: stdin, or stdout."""
+_PASSWORD_VARIABLE = "ISCSIM_CHAP_PASSWORD"
 
 PortalArgument = Annotated[
     str, typer.Argument(metavar="HOST:PORT", help="Portal of the target; port 3260 if left out.")
@@ -36,7 +42,7 @@ PasswordOption = Annotated[
         "--password",
         metavar="SECRET",
         help="CHAP secret; better in $ISCSIM_CHAP_PASSWORD, where ps does not show it.",
-        envvar="ISCSIM_CHAP_PASSWORD",
+        envvar=_PASSWORD_VARIABLE,
         show_envvar=False,
     ),
 ]
@@ -45,7 +51,12 @@ JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def chap_of(user: str, password: str) -> ChapConfig | None:
-    """The CHAP of ``--user`` and ``--password``, or None. Raises ConfigError for one without the other."""
+    """The CHAP of ``--user`` and ``--password``, or None. Raises ConfigError for one without the other.
+
+    A password that just lies in the environment, for when there is a user, is no CHAP.
+    """
+    if not user and password == os.environ.get(_PASSWORD_VARIABLE):
+        return None
     if bool(user) != bool(password):
         raise ConfigError("--user and --password go together")
     from iscsim.session.chap import ChapConfig, ChapCredential

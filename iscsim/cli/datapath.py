@@ -85,8 +85,8 @@ async def walk(pcap: Path | None) -> None:
     entity, node, chap = make_target()
     async with AsyncExitStack() as stack:
         recorder = None
+        shown: dict[int, str] = {}
         if pcap is not None:
-            shown: dict[int, str] = {}
             recorder = stack.enter_context(
                 open_recorder(pcap, show=lambda address: (shown.get(address[1], _SHOWN_HOST), address[1]))
             )
@@ -99,6 +99,8 @@ async def walk(pcap: Path | None) -> None:
         await _datapath(steps, node, [str(portal) for portal in portals], chap)
     if pcap is not None:
         print(f"capture: {pcap}  (open it in Wireshark, or: tshark -r {pcap})")
+        for portal in portals:
+            print(f"{'':9}{portal} is {shown[portal.port]}:{portal.port} there, we are {_SHOWN_HOST}")
 
 
 def _tagged(node: TargetNode) -> list[tuple[Portal, int]]:

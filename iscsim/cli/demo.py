@@ -23,7 +23,7 @@ def demo(
       iscsim demo --pcap demo.pcapng
     """
     from iscsim.cli.datapath import walk
-    from iscsim.net.runner import run
+    from iscsim.cli.running import run
 
     logging.basicConfig(level=logging.ERROR)  # the refusal of the stranger is a step, not a warning
     run(walk(pcap))

@@ -48,7 +48,8 @@ def report(error: BaseException) -> ExitCode | None:
             code, text = ExitCode.USAGE, f"{error.format_message()}{_where_help_is(error)}"
         case _:
             return None
-    print(f"iscsim: error: {' '.join(text.split())}", file=sys.stderr)
+    # in one write, which a target's log on the same stderr cannot come between
+    sys.stderr.write(f"iscsim: error: {' '.join(text.split())}\n")
     return code
 
 

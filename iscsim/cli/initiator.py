@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from iscsim.cli.arguments import (
+    STDIO,
     DigestOption,
     InitiatorNameOption,
     JSONOption,
@@ -22,18 +22,17 @@ from iscsim.cli.arguments import (
     UserOption,
     chap_of,
 )
-from iscsim.cli.output import cell, hexdump, print_json, print_rows
+from iscsim.cli.blocks import Put, open_source, read_blocks, write_blocks
+from iscsim.cli.output import Hexdump, cell, print_json, print_rows
+from iscsim.cli.running import run
 from iscsim.cli.runtime import NO_SESSIONS, default_initiator_name
-from iscsim.cli.units import UNIT_COLUMNS, unit_row
+from iscsim.cli.units import UNIT_COLUMNS, asking_unit, unit_row
 from iscsim.errors import ConfigError
-from iscsim.net.runner import run
 
 if TYPE_CHECKING:
     from iscsim.initiator.session import Session
 
 Result = TypeVar("Result")
-_PIECE_BLOCKS = 2048
-"""Blocks a read or write moves with one command."""
 
 
 def discover(
@@ -68,7 +67,7 @@ def discover(
         print_rows(rows, (), as_json=json, empty=f"{portal} offers no target to {initiator_name or 'us'}")
         return
     for row in rows:  # as iscsiadm prints them
-        print(f"{row['portal']},{row['portal_group_tag']} {row['target']}")
+        print(f"{row['portal']},{row['portal_group_tag']} {cell(row['target'])}")
 
 
 class _Login:
@@ -119,7 +118,7 @@ def luns(
         from iscsim.cli.keeper_client import ask_if_running
 
         rows = ask_if_running("luns", [])
-        print_rows(rows, ("sid", *UNIT_COLUMNS), as_json=json, empty=NO_SESSIONS)
+        print_rows(rows, ("sid", "portal", "volume", *UNIT_COLUMNS), as_json=json, empty=NO_SESSIONS)
         return
     if target is None:
         raise ConfigError("which target? (iscsim discover lists them)")
@@ -153,7 +152,11 @@ def inquiry(
     login = _Login(portal, target, initiator_name, user, password, digests)
     from iscsim.cli.inquiry import describe_inquiry
 
-    description = login.do(lambda session: describe_inquiry(session, lun, number))
+    async def describe(session: Session) -> dict[str, Any]:
+        async with asking_unit(session, lun):
+            return await describe_inquiry(session, lun, number)
+
+    description = login.do(describe)
     if json:
         print_json(description)
         return
@@ -179,7 +182,8 @@ def read(
     lba: LBAOption = 0,
     blocks: Annotated[int, typer.Option(min=1, metavar="N", help="How many blocks.")] = 1,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write to; stdout without.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write to; stdout without, or -."),
     ] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
@@ -196,35 +200,15 @@ def read(
       iscsim read 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --lba 8 --blocks 2048 -o piece
     """
     login = _Login(portal, target, initiator_name, user, password, digests)
-    if output is not None:
-        login.do(lambda session: _read_to_file(session, lun, lba, blocks, output))
-    elif sys.stdout.isatty():
-        login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: print(hexdump(data, at))))
+    put: Put | Path
+    if output is not None and output != STDIO:
+        put = output
+    elif output is None and sys.stdout.isatty():
+        put = Hexdump().put
     else:
-        put = sys.stdout.buffer.write
-        login.do(lambda session: _read(session, lun, lba, blocks, lambda at, data: put(data)))
-
-
-async def _read_to_file(session: Session, lun: int, lba: int, blocks: int, path: Path) -> None:
-    with _opened(path, "wb") as file:  # only now: a login that fails leaves the file as it was
-        await _read(session, lun, lba, blocks, lambda at, data: file.write(data))
-
-
-def _opened(path: Path, mode: str) -> IO[bytes]:
-    try:
-        return path.open(mode)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-
-
-async def _read(
-    session: Session, lun: int, lba: int, blocks: int, put: Callable[[int, bytes], object]
-) -> None:
-    for start in range(0, blocks, _PIECE_BLOCKS):
-        count = min(_PIECE_BLOCKS, blocks - start)
-        data = bytes(await session.read(lun, lba + start, count))
-        # in a thread: a pager that does not read must not keep the session from answering pings
-        await asyncio.to_thread(put, (lba + start) * (len(data) // count), data)
+        stdout = sys.stdout.buffer
+        put = lambda at, data: stdout.write(data)  # noqa: E731
+    login.do(lambda session: read_blocks(session, lun, lba, blocks, put))
 
 
 def write(
@@ -234,7 +218,7 @@ def write(
     lba: LBAOption = 0,
     source: Annotated[
         Path | None,
-        typer.Option("--input", "-i", metavar="FILE", help="File to read from; stdin without."),
+        typer.Option("--input", "-i", metavar="FILE", help="File to read from; stdin without, or -."),
     ] = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
@@ -247,31 +231,11 @@ def write(
 
     \b
     Examples:
+      truncate -s 64M disk.img
       iscsim write 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --input disk.img
       head -c 4096 /dev/urandom | iscsim write 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --lba 8
     """
-    data = _content(source)
-    if not data:
-        raise ConfigError("nothing to write")
     login = _Login(portal, target, initiator_name, user, password, digests)
-    blocks = login.do(lambda session: _write(session, lun, lba, data))
-    print(f"wrote {blocks} blocks ({len(data)} bytes) at block {lba} of LUN {lun}", file=sys.stderr)
-
-
-def _content(source: Path | None) -> bytes:
-    if source is None:
-        return sys.stdin.buffer.read()
-    with _opened(source, "rb") as file:
-        return file.read()
-
-
-async def _write(session: Session, lun: int, lba: int, data: bytes) -> int:
-    capacity = await session.read_capacity(lun)
-    block_size = capacity.block_size
-    if len(data) % block_size:
-        raise ConfigError(f"{len(data)} bytes are no whole number of blocks of {block_size} bytes")
-    view, step = memoryview(data), _PIECE_BLOCKS * block_size
-    for start in range(0, len(data), step):
-        await session.write(lun, lba + start // block_size, view[start : start + step])
-    await session.flush(lun)
-    return len(data) // block_size
+    with open_source(source) as content:
+        blocks, length = login.do(lambda session: write_blocks(session, lun, lba, content))
+    print(f"wrote {blocks} blocks ({length} bytes) at block {lba} of LUN {lun}", file=sys.stderr)

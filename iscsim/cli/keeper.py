@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED
+from iscsim.cli.runtime import NOT_ATTACHED
 from iscsim.cli.units import unit_row
 from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
 from iscsim.net.rpc import RPCServer
-from iscsim.openstack.attach import AttachedVolume, attach
-from iscsim.openstack.connection_info import PathSpec, parse_connection_info
+from iscsim.openstack.attach import AttachedVolume, NoPathWorks, attach, path_row
+from iscsim.openstack.connection_info import ConnectionInfo, PathSpec, parse_connection_info
 from iscsim.session.chap import ChapConfig, ChapCredential
 
 if TYPE_CHECKING:
@@ -42,8 +42,14 @@ class KeptSession:
 
     def row(self) -> dict[str, Any]:
         """For ``iscsim sessions``."""
-        state = "logged in" if self.session.is_open else "failed"
-        return {"sid": self.sid, "portal": self.portal, "target": self.target, "state": state}
+        where = {"sid": self.sid, "portal": self.portal, "target": self.target}
+        return where | _state(self.session)
+
+
+def _state(session: Session) -> dict[str, Any]:
+    if session.is_open:
+        return {"state": "logged in", "reason": None}
+    return {"state": "failed", "reason": str(session.failure or "the session has ended")}
 
 
 Volume = frozenset[PathSpec]
@@ -97,7 +103,7 @@ class Keeper:
         ended = []
         for number in [sid] if sid is not None else list(self._sessions):
             kept = self._sessions.pop(number)
-            ended.append(kept.row() | {"state": "logged out"})
+            ended.append(kept.row() | {"state": "logged out", "reason": None})
             await kept.stack.aclose()
         self.changed.set()
         return ended
@@ -107,57 +113,75 @@ class Keeper:
         rows = [kept.row() | {"volume": None} for kept in self._sessions.values()]
         for volume in self._volumes.values():
             for path in volume.paths:
-                state = "logged in" if path.session.is_open else "failed"
                 row = {"sid": None, "portal": path.spec.portal, "target": path.spec.target_name}
-                rows.append(row | {"state": state, "volume": volume.wwn})
+                rows.append(row | _state(path.session) | {"volume": volume.wwn})
         return rows
 
     async def luns(self) -> list[dict[str, Any]]:
         """The LUNs of every session, as of its last scan."""
-        return [{"sid": sid, **unit_row(unit)} for sid, session in self._all() for unit in session.units]
+        return [row | unit_row(unit) for row, session in self._all() for unit in session.units]
 
-    async def rescan(self) -> list[dict[str, Any]]:
-        """Scan every session again: what was added, what was removed."""
-        sessions, rows = list(self._all()), []
-        if not sessions:
-            raise SessionFailed(NO_SESSIONS)
-        for sid, session in sessions:
-            added, removed = await session.rescan()
+    async def rescan(self) -> dict[str, Any]:
+        """Scan every session again: how many there are, what was added and removed, which failed and why."""
+        sessions = list(self._all())
+        changes: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for row, session in sessions:
+            try:
+                added, removed = await session.rescan()
+            except ISCSIError as error:
+                failed.append(row | {"error": str(error)})
+                continue
             for change, units in (("added", added), ("removed", removed)):
-                rows += [{"sid": sid, "change": change, **unit_row(unit)} for unit in units]
-        return rows
+                changes += [row | {"change": change} | unit_row(unit) for unit in units]
+        return {"sessions": len(sessions), "changes": changes, "failed": failed}
 
-    def _all(self) -> Iterator[tuple[int | None, Session]]:
+    def _all(self) -> Iterator[tuple[dict[str, Any], Session]]:
         """Every session; those of attached volumes have no number, as they cannot be logged out of."""
-        yield from ((kept.sid, kept.session) for kept in self._sessions.values())
-        yield from ((None, path.session) for volume in self._volumes.values() for path in volume.paths)
+        for kept in self._sessions.values():
+            yield {"sid": kept.sid, "portal": kept.portal, "volume": None}, kept.session
+        for volume in self._volumes.values():
+            for path in volume.paths:
+                yield {"sid": None, "portal": path.spec.portal, "volume": volume.wwn}, path.session
 
     async def attach(self, connection_info: dict[str, Any], initiator_name: str) -> dict[str, Any]:
-        """Attach a volume; one that is attached already, or just being attached, is answered as it is."""
+        """Attach a volume; of one that is attached already the paths that do not work are tried again.
+
+        Without a path that works the answer has none in ``paths``, and why in ``failed_paths``.
+        """
         info = parse_connection_info(connection_info)
         key = frozenset(info.paths)
         self._calls += 1
         try:
             async with self._locks.setdefault(key, asyncio.Lock()):  # the second of two waits, and finds it
-                if key in self._volumes and not self._volumes[key].is_alive:
-                    await self._volumes.pop(key).detach()
-                if key not in self._volumes:
-                    self._volumes[key] = await attach(info, initiator_name=initiator_name)
+                return await self._attach(key, info, initiator_name)
+        except NoPathWorks as error:
+            rows = [path_row(spec) | {"error": reason} for spec, reason in error.failed.items()]
+            return {"paths": [], "failed_paths": rows, "already_attached": False}
         finally:
             self._calls -= 1
             self.changed.set()
-        return self._volumes[key].describe()
+
+    async def _attach(self, key: Volume, info: ConnectionInfo, initiator_name: str) -> dict[str, Any]:
+        if key in self._volumes and not self._volumes[key].is_alive:
+            await self._volumes.pop(key).detach()
+        already = key in self._volumes
+        if already:
+            await self._volumes[key].reconnect(initiator_name=initiator_name, chap=info.chap)
+        else:
+            self._volumes[key] = await attach(info, initiator_name=initiator_name)
+        return self._volumes[key].describe() | {"already_attached": already}
 
     async def detach(self, connection_info: dict[str, Any]) -> dict[str, Any]:
         """Detach a volume that was attached with the same paths."""
         info = parse_connection_info(connection_info)
-        for key in self._volumes:
-            if key & set(info.paths):
-                volume = self._volumes.pop(key)
-                described = volume.describe()
-                await volume.detach()
-                self.changed.set()
-                return described
+        for key in [key for key in self._volumes if key & set(info.paths)]:
+            async with self._locks.setdefault(key, asyncio.Lock()):  # not while it is being attached again
+                if volume := self._volumes.pop(key, None):
+                    described = volume.describe()
+                    await volume.detach()
+                    self.changed.set()
+                    return described
         raise ConnectionFailed(NOT_ATTACHED)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _NO_LIMIT = 10_000
@@ -39,16 +39,23 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     for row in rows:
         table.add_row(*(cell(row[column]) for column in columns))
     # names are there to be copied: a line too long is the terminal's to wrap, nothing is to be cut
-    Console(highlight=False, soft_wrap=True, width=_NO_LIMIT).print(table)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_NO_LIMIT)
+    console.print(table)
 
 
 def cell(value: Any) -> str:
     """``value`` as people read it."""
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(cell(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """``text`` with what would steer a terminal, or begin a line, written as Python does: targets say what
+    they like."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def human_size(size: int) -> str:
@@ -60,10 +67,30 @@ def human_size(size: int) -> str:
 
 
 def hexdump(data: bytes, offset: int = 0) -> str:
-    """Sixteen bytes a line, with their offset and their printable characters."""
-    lines = []
-    for start in range(0, len(data), 16):
-        piece = data[start : start + 16]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
-        lines.append(f"{offset + start:08x}  {piece.hex(' '):<47}  {text}")
-    return "\n".join(lines)
+    """Sixteen bytes a line, with their offset and their printable characters; ``*`` for lines repeated."""
+    return "\n".join(Hexdump().lines(data, offset))
+
+
+class Hexdump:
+    """A hex dump of what comes piece by piece: lines that only repeat the one before are one ``*``."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._starred = False
+
+    def put(self, offset: int, data: bytes) -> None:
+        """Print a piece."""
+        for line in self.lines(data, offset):
+            print(line)
+
+    def lines(self, data: bytes, offset: int) -> Iterator[str]:
+        """The lines of a piece, which begins at ``offset``."""
+        for start in range(0, len(data), 16):
+            piece = data[start : start + 16]
+            if piece != self._last:
+                self._last, self._starred = piece, False
+                text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+                yield f"{offset + start:08x}  {piece.hex(' '):<47}  {text}"
+            elif not self._starred:
+                self._starred = True
+                yield "*"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,11 @@ if TYPE_CHECKING:
 
 
 def open_recorder(path: Path, **options: Any) -> Recorder:
-    """A recorder on the running loop's clock; ``options`` are those of ``Recorder``.
+    """A recorder in real time; ``options`` are those of ``Recorder``.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    from iscsim.capture import Recorder, epoch_offset_s
+    from iscsim.capture import real_time_recorder
 
-    now = asyncio.get_running_loop().time()
-    return Recorder(path, epoch_offset_s=epoch_offset_s(now), **options)
+    return real_time_recorder(path, **options)

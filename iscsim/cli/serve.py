@@ -69,8 +69,8 @@ def serve(
       iscsim serve --portal 127.0.0.1:0 --portal 127.0.0.1:0 --run 'iscsi-ls -s iscsi://$portal'
       iscsim serve --initiator 'iqn.1993-08.org.debian:01:host:user:long-secret'
     """
+    from iscsim.cli.running import run
     from iscsim.cli.serving import serve_until_done
-    from iscsim.net.runner import run
     from iscsim.target.config import build
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from iscsim.cli.arguments import (
+    STDIO,
     InitiatorNameOption,
     JSONOption,
     PasswordOption,
@@ -22,11 +23,14 @@ from iscsim.cli.keeper_client import ask, ask_if_running
 from iscsim.cli.output import print_json, print_rows
 from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED, default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS
-from iscsim.errors import ConnectionFailed
+from iscsim.errors import ConfigError, ConnectionFailed, SessionFailed
 
 _SESSION_COLUMNS = ("sid", "portal", "target", "state", "volume")
 ConnectionInfoArgument = Annotated[
-    Path, typer.Argument(metavar="CONNECTION_INFO.json", help="What cinder's initialize_connection returned.")
+    Path,
+    typer.Argument(
+        metavar="CONNECTION_INFO.json", help="What cinder's initialize_connection returned; - is stdin."
+    ),
 ]
 
 
@@ -73,33 +77,64 @@ def logout(
         print_json(rows)
         return
     if not rows:
-        print("iscsim: no sessions to log out of", file=sys.stderr)
+        print(f"iscsim: {_why_none_ended()}", file=sys.stderr)
     for row in rows:
         print(f"session {row['sid']}: logged out of {row['target']} through {row['portal']}")
 
 
+def _why_none_ended() -> str:
+    match len(ask_if_running("sessions", [])):
+        case 0:
+            return "no sessions to log out of"
+        case 1:
+            return "1 session belongs to an attached volume: iscsim detach"
+        case count:
+            return f"{count} sessions belong to attached volumes: iscsim detach"
+
+
 def sessions(json: JSONOption = False) -> None:
     """List the sessions that login and attach have left."""
-    print_rows(ask_if_running("sessions", []), _SESSION_COLUMNS, as_json=json, empty=NO_SESSIONS)
+    rows = ask_if_running("sessions", [])
+    columns = _SESSION_COLUMNS + (("reason",) if any(row["reason"] for row in rows) else ())
+    print_rows(rows, columns, as_json=json, empty=NO_SESSIONS)
 
 
 def rescan(json: JSONOption = False) -> None:
     """Show LUNs that were added or removed since the last scan.
 
-    Every session that login and attach have left is scanned again.
+    Every session that login and attach have left is scanned again; the command fails when one cannot be.
     """
-    rows = ask_if_running("rescan", None)
-    if rows is None:
-        raise ConnectionFailed(NO_SESSIONS)
-    print_rows(rows, ("sid", "change", *UNIT_COLUMNS), as_json=json, empty="nothing has changed")
+    answer = ask_if_running("rescan", {"sessions": 0, "changes": [], "failed": []})
+    changes, failed = answer["changes"], answer["failed"]
+    empty = "nothing has changed" if answer["sessions"] else NO_SESSIONS
+    if changes or json or not failed:
+        print_rows(changes, ("sid", "portal", "change", *UNIT_COLUMNS), as_json=json, empty=empty)
+    for row in failed:
+        name = f"session {row['sid']}" if row["sid"] is not None else f"session of volume {row['volume']}"
+        print(f"iscsim: {name} at {row['portal']}: {row['error']}", file=sys.stderr)
+    if failed:
+        raise SessionFailed(f"{len(failed)} of {answer['sessions']} sessions could not be scanned")
 
 
 def _document(path: Path) -> Any:
-    """The file's JSON, once it is known to be a connection_info."""
-    from iscsim.openstack.connection_info import read_connection_info
+    """The JSON of a file, or of stdin for ``-``, once it is known to be a connection_info.
 
-    read_connection_info(path)
-    return json_module.loads(path.read_text(encoding="utf-8"))
+    Read once, as a pipe can be.
+    """
+    from iscsim.openstack.connection_info import parse_connection_info
+
+    name = "stdin" if path == STDIO else path
+    try:
+        content = sys.stdin.buffer.read() if path == STDIO else path.read_bytes()
+        document = json_module.loads(content.decode("utf-8"))
+        parse_connection_info(document)
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: not JSON: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    return document
 
 
 def attach(connection_info: ConnectionInfoArgument, initiator_name: InitiatorNameOption = "") -> None:
@@ -108,16 +143,26 @@ def attach(connection_info: ConnectionInfoArgument, initiator_name: InitiatorNam
     Logs in on every path and prints the multipath device as JSON. The sessions stay until iscsim detach.
     A path that fails is reported in failed_paths and on stderr; the command fails when none works.
 
+    Of a volume that is attached already the paths that do not work are tried again.
+
     \b
-    Example:
+    Examples:
       iscsim attach connection_info.json
+      iscsim attach - < connection_info.json
     """
     document = _document(connection_info)
     described = ask(
         "attach", connection_info=document, initiator_name=initiator_name or default_initiator_name()
     )
-    for failed in described["failed_paths"]:
-        print(f"iscsim: warning: {failed['error']}", file=sys.stderr)
+    already = described.pop("already_attached")
+    working, failed = described["paths"], described["failed_paths"]
+    for each in failed:
+        print(f"iscsim: warning: {each['error']}", file=sys.stderr)
+    if not working:
+        raise ConnectionFailed("no path to the volume works")
+    if already and failed:
+        count = len(working) + len(failed)
+        print(f"iscsim: note: already attached, {len(working)} of {count} paths work", file=sys.stderr)
     print_json(described)
 
 

@@ -1,13 +1,17 @@
-"""How a scanned logical unit is shown."""
+"""How a logical unit is shown, and one that is not there."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from iscsim.cli.output import human_size
+from iscsim.errors import SCSIError
 
 if TYPE_CHECKING:
     from iscsim.initiator.scan import LogicalUnitInfo
+    from iscsim.initiator.session import Session
 
 UNIT_COLUMNS = ("lun", "vendor", "product", "revision", "capacity", "block_size", "read_only", "wwn")
 
@@ -28,3 +32,31 @@ def unit_row(unit: LogicalUnitInfo) -> dict[str, Any]:
         "capacity": human_size(unit.size),
         "read_only": unit.read_only,
     }
+
+
+@asynccontextmanager
+async def asking_unit(session: Session, lun: int) -> AsyncIterator[None]:
+    """Ask a unit something: what it refuses because it is not there becomes an error that says what is.
+
+    Raises:
+        SCSIError: there is no such LUN, or what the unit itself says.
+    """
+    try:
+        yield
+    except SCSIError as error:
+        there = await _numbers(session)
+        if there is None or lun in there:
+            raise
+        names = ", ".join(map(str, there)) or "none"
+        raise SCSIError(f"no LUN {lun} at {session.target_name} (LUNs there: {names})") from error
+
+
+async def _numbers(session: Session) -> list[int] | None:
+    """The LUNs the target reports; None when it does not."""
+    from iscsim.initiator.scan import lun_number
+
+    try:
+        numbers = map(lun_number, await session.report_luns())
+    except (SCSIError, ValueError):
+        return None
+    return [number for number in numbers if number is not None]

@@ -28,6 +28,11 @@ def test_one_without_the_other_is_refused(user: str, password: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_password_that_just_lies_in_the_environment_is_no_chap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISCSIM_CHAP_PASSWORD", "secret")
+    assert chap_of("", "secret") is None
+
+
 def test_help_does_not_show_the_password_of_the_environment(
     cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

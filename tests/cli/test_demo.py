@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 STEPS = [
     "a target with two portals",
     "the ACL refuses a stranger",
@@ -46,6 +48,7 @@ def test_capture_shows_the_addresses_of_the_logs(cli: Any, tmp_path: Path) -> No
     done = cli("demo", "--pcap", tmp_path / "demo.pcapng")
     assert (done.code, done.stderr) == (0, "")
     assert f"capture: {tmp_path / 'demo.pcapng'}" in done.stdout
+    assert re.search(r"^ +127\.0\.0\.1:\d+ is 10\.245\.47\.95:\d+ there", done.stdout, re.MULTILINE)
     ladder = str(pcap_ladder(tmp_path / "demo.pcapng"))
     assert "10.245.47.10:" in ladder
     assert "10.245.47.95:3260" in ladder
@@ -54,3 +57,12 @@ def test_capture_shows_the_addresses_of_the_logs(cli: Any, tmp_path: Path) -> No
 
 def test_capture_that_cannot_be_written_is_exit_2(cli: Any) -> None:
     cli("demo", "--pcap", "/nowhere/demo.pcapng").assert_failed(2, "/nowhere/demo.pcapng: No such file")
+
+
+def test_interrupt_before_the_first_step_is_silent(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("iscsim.net.runner.new_event_loop", interrupted)
+    done = cli("demo")
+    assert (done.code, done.output, done.stderr) == (130, b"", "")

@@ -157,13 +157,13 @@ def test_login_that_fails_leaves_the_output_file_alone(cli: Any, tmp_path: Path)
 @pytest.mark.parametrize(
     "arguments, what",
     [
-        (["read", 1, "--lba", 16384], "logical block address out of range"),
-        (["read", 1, "--lba", (1 << 64) - 1, "--blocks", 9999], "logical block address out of range"),
-        (["read", 9], "LUN 9"),
-        (["write", 9], "LUN 9"),
+        (["read", 1, "--lba", 16384], "is beyond its end"),
+        (["read", 1, "--lba", (1 << 64) - 1, "--blocks", 9999], "is beyond its end"),
+        (["read", 9], "no LUN 9 at iqn."),
+        (["write", 9], "no LUN 9 at iqn."),
         (["write", 2], "write protected"),
-        (["write", 1, "--lba", 16384], "logical block address out of range"),
-        (["inquiry", 9], "no LUN 9 there"),
+        (["write", 1, "--lba", 16384], "is beyond its end"),
+        (["inquiry", 9], "(LUNs there: 1, 2, 3)"),
         (["inquiry", 1, "--page", "0x99"], "invalid field in CDB"),
     ],
 )

@@ -85,9 +85,8 @@ async def test_session_the_target_ended_is_shown_as_failed(
     await keeper_here.login(target.portal, target.name, HOST)
     target.sessions[0].end("ended by the test")
     await cli.until(lambda: not keeper_here._sessions[1].session.is_open)
-    assert [row["state"] for row in await keeper_here.sessions()] == ["failed"]
-    with pytest.raises(SessionFailed):
-        await keeper_here.rescan()
+    (row,) = await keeper_here.sessions()
+    assert (row["state"], bool(row["reason"])) == ("failed", True)
     assert len(await keeper_here.logout()) == 1
 
 
@@ -96,27 +95,53 @@ async def test_rescan_finds_what_was_mapped_and_unmapped(
 ) -> None:
     await keeper_here.login(target.portal, target.name, HOST)
     await keeper_here.attach(info(target), HOST)
-    assert await keeper_here.rescan() == []
+    assert await keeper_here.rescan() == {"sessions": 3, "changes": [], "failed": []}
     target.lun_map.add(5, spare("late"))
-    rows = await keeper_here.rescan()
+    rows = (await keeper_here.rescan())["changes"]
     assert [(row["sid"], row["change"], row["lun"]) for row in rows] == [
         (1, "added", 5),
         (None, "added", 5),
         (None, "added", 5),
     ]
     target.lun_map.remove(5)
-    assert {(row["change"], row["lun"]) for row in await keeper_here.rescan()} == {("removed", 5)}
+    assert {(row["change"], row["lun"]) for row in (await keeper_here.rescan())["changes"]} == {
+        ("removed", 5)
+    }
 
 
-async def test_rescan_without_sessions_is_an_error(keeper_here: Keeper) -> None:
-    with pytest.raises(SessionFailed, match="no sessions"):
-        await keeper_here.rescan()
+async def test_rescan_goes_on_after_a_session_that_failed(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    for portal in target.portals:
+        await keeper_here.login(portal, target.name, HOST)
+    target.sessions[0].end("ended by the test")
+    await cli.until(lambda: not all(kept.session.is_open for kept in keeper_here._sessions.values()))
+    target.lun_map.add(5, spare("late"))
+    answer = await keeper_here.rescan()
+    (change,), (failed,) = answer["changes"], answer["failed"]
+    assert (answer["sessions"], {change["sid"], failed["sid"]}, bool(failed["error"])) == (2, {1, 2}, True)
+
+
+async def test_attach_again_tells_what_was_lost_and_logs_in_there_again(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    before = await keeper_here.attach(info(target), HOST)
+    (volume,) = keeper_here._volumes.values()
+    (kept, _) = target.sessions
+    target.sessions[1].end("ended by the test")
+    await cli.until(lambda: len(volume.working) == 1)
+    described = volume.describe()
+    assert (len(described["paths"]), described["path"]) == (1, before["path"])
+    assert [bool(row["error"]) for row in described["failed_paths"]] == [True]
+    assert await keeper_here.attach(info(target), HOST) == before | {"already_attached": True}
+    assert len(target.sessions) == 2
+    assert kept in target.sessions
 
 
 async def test_attach_twice_is_the_same_volume(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
     first = await keeper_here.attach(info(target), HOST)
     again = await keeper_here.attach(info(target, *reversed(target.portals)), HOST)
-    assert first == again
+    assert again == first | {"already_attached": True}
     assert len(target.sessions) == 2
 
 
@@ -124,7 +149,7 @@ async def test_attach_at_the_same_time_is_the_same_volume(
     keeper_here: Keeper, target: iscsim.LiveTarget
 ) -> None:
     first, second = await asyncio.gather(*(keeper_here.attach(info(target), HOST) for _ in range(2)))
-    assert first == second
+    assert first | {"already_attached": True} == second | {"already_attached": True}
     assert len(target.sessions) == 2
 
 
@@ -150,7 +175,7 @@ async def test_volumes_of_one_target_are_attached_and_detached_alone(
     await keeper_here.attach(one, HOST)
     described = await keeper_here.attach(two, HOST)
     assert len(target.sessions) == 4
-    assert await keeper_here.detach(two) == described
+    assert await keeper_here.detach(two) | {"already_attached": False} == described
     assert {row["volume"] for row in await keeper_here.sessions()} != {described["scsi_wwn"]}
     assert len(target.sessions) == 2
     with pytest.raises(ConnectionFailed, match="not attached"):

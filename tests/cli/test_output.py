@@ -30,6 +30,13 @@ def test_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert "x" * 150 in capsys.readouterr().out
 
 
+def test_what_a_target_says_steers_neither_table_nor_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"vendor": "[/bold]:bug:", "product": "\x1b[31mEVIL\n\x9b2J"}]
+    print_rows(rows, ("vendor", "product"), as_json=False, empty="none")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split() == ["[/bold]:bug:", r"\x1b[31mEVIL\n\x9b2J"]
+
+
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows(ROWS, COLUMNS, as_json=True, empty="none")
     assert json.loads(capsys.readouterr().out) == ROWS
@@ -69,3 +76,8 @@ def test_hexdump_shows_offset_bytes_and_text() -> None:
         "00000200  69 73 63 73 69 6d 00 ff 00 00 00 00 00 00 00 00  iscsim..........",
         "00000210  21                                               !",
     ]
+
+
+def test_hexdump_shows_lines_that_repeat_as_a_star() -> None:
+    first, star, last = hexdump(bytes(64) + b"!" * 16).splitlines()
+    assert (first[:8], star, last[:8]) == ("00000000", "*", "00000040")

@@ -130,6 +130,16 @@ def test_file_describes_targets_and_options_change_the_first(cli: Any, tmp_path:
     assert found["uri"].endswith("/iqn.2026-11.test:x/5")
 
 
+def test_options_replace_what_the_file_says(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "target.toml"
+    path.write_text(CONFIG)
+    found = variables(
+        cli.spawn("serve", "--config", path, "--lun", "9=1M", "--portal", "127.0.0.1:0", "--run", SHOW)
+    )
+    assert found["uri"].endswith("/iqn.2026-11.test:first/9")
+    assert "portal2" not in found
+
+
 def test_capture_holds_what_the_command_said(cli: Any, tmp_path: Path) -> None:
     from iscsim.capture import pcap_ladder
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from iscsim.cli.serving import shown
 from iscsim.net.rpc import call
+from iscsim.target.node import Portal
 
 HOST = "iqn.1993-08.org.debian:01:host"
 SECRET = "never-to-be-shown"
@@ -78,6 +80,14 @@ def test_first_screen_shows_who_is_allowed_but_no_secret(serve: Serve) -> None:
     assert shown["try"][0].startswith("ISCSIM_CHAP_PASSWORD=... iscsim luns ")
     assert shown["try"][0].endswith(f" --initiator-name {HOST} --user user")
     assert SECRET not in str(shown)
+
+
+@pytest.mark.parametrize(
+    "address,where",
+    [("0.0.0.0", "127.0.0.1:3260"), ("::", "[::1]:3260"), ("192.0.2.1", "192.0.2.1:3260")],
+)
+def test_a_wildcard_is_shown_as_an_address_to_connect_to(address: str, where: str) -> None:
+    assert shown(Portal(address)) == where
 
 
 def test_luns_command_of_the_first_screen_works(cli: Any, serve: Serve) -> None:

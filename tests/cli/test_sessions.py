@@ -48,7 +48,10 @@ async def test_login_says_what_it_did_and_stays(cli: Any, target: iscsim.LiveTar
     assert done.stdout == f"session 1: logged in to {target.name} through {target.portal}\n"
     assert [session.initiator_name for session in target.sessions] == [HOST]
     row = json.loads((await cli.beside("login", target.portals[1], target.name, "--json")).stdout)
-    assert row == {"sid": 2, "portal": target.portals[1], "target": target.name, "state": "logged in"}
+    assert row == {"sid": 2, "portal": target.portals[1], "target": target.name} | {
+        "state": "logged in",
+        "reason": None,
+    }
 
 
 async def test_sessions_are_listed(cli: Any, target: iscsim.LiveTarget) -> None:
@@ -60,7 +63,7 @@ async def test_sessions_are_listed(cli: Any, target: iscsim.LiveTarget) -> None:
 
 
 async def test_no_sessions_are_said_so_and_are_no_failure(cli: Any) -> None:
-    for command in ("sessions", "luns"):
+    for command in ("sessions", "luns", "rescan"):
         done = await cli.beside(command)
         assert (done.code, done.output) == (0, b"")
         assert done.stderr == "iscsim: no sessions (iscsim login and iscsim attach leave some)\n"
@@ -74,14 +77,63 @@ async def test_rescan_shows_what_was_added_and_removed(cli: Any, target: iscsim.
     done = await cli.beside("rescan")
     assert (done.code, done.output, done.stderr) == (0, b"", "iscsim: nothing has changed\n")
     target.lun_map.add(5, iscsim.LogicalUnit(iscsim.MemoryStore(2048), serial="late"))
-    assert (await cli.beside("rescan")).stdout.splitlines()[2].split()[:3] == ["1", "added", "5"]
+    assert (await cli.beside("rescan")).stdout.splitlines()[2].split()[:4] == [
+        "1",
+        target.portal,
+        "added",
+        "5",
+    ]
     target.lun_map.remove(5)
     (row,) = json.loads((await cli.beside("rescan", "--json")).stdout)
     assert (row["sid"], row["change"], row["lun"], row["size"]) == (1, "removed", 5, 1 << 20)
 
 
-async def test_rescan_without_sessions_is_exit_1(cli: Any) -> None:
-    (await cli.beside("rescan")).assert_failed(1, "no sessions (iscsim login and")
+async def test_rescan_reports_a_session_that_failed_and_is_exit_1(
+    cli: Any, target: iscsim.LiveTarget
+) -> None:
+    await cli.beside("login", target.portal, target.name)
+    target.sessions[0].end("ended by the test")
+    while "failed" not in (shown := await cli.beside("sessions")).stdout:
+        pass
+    assert "reason" in shown.stdout
+    done = await cli.beside("rescan", "--json")
+    assert (done.code, json.loads(done.stdout)) == (1, [])
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"iscsim: session 1 at {target.portal}: ")
+    assert last == "iscsim: error: 1 of 1 sessions could not be scanned"
+
+
+async def test_logout_with_attached_volumes_only_says_how_they_end(
+    cli: Any, target: iscsim.LiveTarget, document: Any
+) -> None:
+    await cli.beside("attach", document(*((portal, 1) for portal in target.portals)))
+    done = await cli.beside("logout")
+    assert done.stderr == "iscsim: 2 sessions belong to attached volumes: iscsim detach\n"
+    rows = json.loads((await cli.beside("luns", "--json")).stdout)
+    assert [row["portal"] for row in rows] == target.portals
+    assert all(row["volume"] == row["wwn"] for row in rows)
+
+
+@pytest.mark.parametrize("command", ["attach", "detach"])
+async def test_document_comes_from_stdin_or_a_pipe(
+    cli: Any, document: Any, tmp_path: Path, target: iscsim.LiveTarget, command: str
+) -> None:
+    path = document((target.portal, 1))
+    if command == "detach":
+        await cli.beside("attach", path)
+    done = await cli.beside(command, "-", stdin=path.read_bytes())
+    assert (done.code, done.stderr) == (0, "")
+    (await cli.beside(command, "-", stdin=b"{")).assert_failed(2, "stdin: not JSON")
+
+
+async def test_attach_again_notes_how_many_paths_work(
+    cli: Any, target: iscsim.LiveTarget, document: Any
+) -> None:
+    path = document((target.portal, 1), (DEAD, 1))
+    await cli.beside("attach", path)
+    done = await cli.beside("attach", path)
+    assert done.stderr.splitlines()[1:] == ["iscsim: note: already attached, 1 of 2 paths work"]
+    assert "already_attached" not in json.loads(done.stdout)
 
 
 async def test_luns_of_all_sessions_have_their_numbers(cli: Any, target: iscsim.LiveTarget) -> None:
@@ -166,22 +218,25 @@ async def test_attach_with_a_dead_path_warns_and_goes_on(
 
 async def test_attach_without_a_path_that_works_names_each(cli: Any, document: Any) -> None:
     done = await cli.beside("attach", document((DEAD, 1), ("127.0.0.1:2", 1)))
-    done.assert_failed(1, f"no path to the volume works: {REFUSED}; cannot connect to 127.0.0.1:2: ")
+    assert (done.code, done.output) == (1, b"")
+    first, second, last = done.stderr.splitlines()
+    assert first == f"iscsim: warning: {REFUSED}"
+    assert second == "iscsim: warning: cannot connect to 127.0.0.1:2: Connection refused"
+    assert last == "iscsim: error: no path to the volume works"
 
 
 async def test_attach_of_a_lun_that_is_missing_leaves_no_session(
     cli: Any, target: iscsim.LiveTarget, document: Any
 ) -> None:
     done = await cli.beside("attach", document(*((portal, 9) for portal in target.portals)))
-    done.assert_failed(1, f"no LUN 9 at {target.name} through {target.portal} (LUNs there: 1)")
+    assert done.code == 1
+    assert f"no LUN 9 at {target.name} through {target.portal} (LUNs there: 1)" in done.stderr
     assert target.sessions == []
 
 
 async def test_attach_with_the_chap_of_the_document(cli: Any, document: Any) -> None:
-    name = "iqn.2026-11.org.iscsim:disk"
     async with iscsim.serve(initiators=[f"{HOST}:user:never-to-be-shown"]) as guarded:
-        assert guarded.name == name
-        chap = {"auth_method": "CHAP", "auth_username": "user"}
+        chap: dict[str, Any] = {"auth_method": "CHAP", "auth_username": "user", "target_iqns": [guarded.name]}
         right = document((guarded.portal, 1), **chap, auth_password="never-to-be-shown")
         done = await cli.beside("attach", right)
         assert done.code == 0
@@ -189,7 +244,8 @@ async def test_attach_with_the_chap_of_the_document(cli: Any, document: Any) -> 
         await cli.beside("detach", right)
         wrong = document((guarded.portal, 1), **chap, auth_password="never-to-be-known")
         done = await cli.beside("attach", wrong)
-        done.assert_failed(1, "login status 0x0201")
+        assert done.code == 1
+        assert "login status 0x0201" in done.stderr
         assert "never-to-be-known" not in done.stderr
 
 
