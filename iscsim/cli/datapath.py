@@ -18,6 +18,7 @@ from iscsim.errors import ISCSIError, LoginFailed
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.store import MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
+from iscsim.session.names import DEFAULT_PORT
 from iscsim.target.node import NetworkEntity, Portal, TargetNode
 from iscsim.target.server import TargetServer
 
@@ -88,7 +89,14 @@ async def walk(pcap: Path | None) -> None:
         shown: dict[int, str] = {}
         if pcap is not None:
             recorder = stack.enter_context(
-                open_recorder(pcap, show=lambda address: (shown.get(address[1], _SHOWN_HOST), address[1]))
+                open_recorder(
+                    pcap,
+                    show=lambda address: (
+                        (shown[address[1]], DEFAULT_PORT)
+                        if address[1] in shown
+                        else (_SHOWN_HOST, address[1])
+                    ),
+                )
             )
         await stack.enter_async_context(TargetServer(entity, recorder=recorder))
         portals = [portal for group in node.portal_groups.values() for portal in group.portals]
@@ -100,7 +108,7 @@ async def walk(pcap: Path | None) -> None:
     if pcap is not None:
         print(f"capture: {pcap}  (open it in Wireshark, or: tshark -r {pcap})")
         for portal in portals:
-            print(f"{'':9}{portal} is {shown[portal.port]}:{portal.port} there, we are {_SHOWN_HOST}")
+            print(f"{'':9}{portal} is {shown[portal.port]}:{DEFAULT_PORT} there, we are {_SHOWN_HOST}")
 
 
 def _tagged(node: TargetNode) -> list[tuple[Portal, int]]:
