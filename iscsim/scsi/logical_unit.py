@@ -90,7 +90,6 @@ class LogicalUnit:
         "serial",
         "software_write_protect",
         "store",
-        "task_aborted_status",
         "thin",
         "vendor",
         "write_cache",
@@ -113,7 +112,6 @@ class LogicalUnit:
         rotation_rate: int = 1,
         write_cache: bool = True,
         d_sense: bool = False,
-        task_aborted_status: bool = False,
     ) -> None:
         self.serial = _text("serial", serial, 200)
         self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
@@ -129,7 +127,6 @@ class LogicalUnit:
         self.rotation_rate = rotation_rate
         self.write_cache = write_cache
         self.d_sense = d_sense
-        self.task_aborted_status = task_aborted_status
         self.software_write_protect = False
         self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
@@ -232,7 +229,6 @@ class LogicalUnit:
                 ControlPage(
                     descriptor_sense=self.d_sense,
                     software_write_protect=self.software_write_protect,
-                    task_aborted_status=self.task_aborted_status,
                 ).encode(),
                 self.informational_exceptions.encode(),
             )
