@@ -21,7 +21,6 @@ from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
 from iscsim.net.rpc import RPCServer
 from iscsim.openstack.attach import AttachedVolume, NoPathWorks, attach, path_row
 from iscsim.openstack.connection_info import ConnectionInfo, PathSpec, parse_connection_info
-from iscsim.session.chap import ChapConfig, ChapCredential
 
 if TYPE_CHECKING:
     from iscsim.initiator.session import Session
@@ -78,7 +77,7 @@ class Keeper:
         """Log in and keep the session."""
         from iscsim.initiator import connect
 
-        chap = ChapConfig(outgoing=ChapCredential(user, password.encode())) if user else None
+        chap = (user, password) if user else None
         stack = AsyncExitStack()
         self._calls += 1
         try:

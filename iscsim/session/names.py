@@ -7,6 +7,7 @@ import re
 from iscsim.errors import ConfigError
 
 MAX_NAME_LENGTH = 223
+"""Bytes of an iSCSI name (RFC 7143 section 4.2.7.1)."""
 DEFAULT_PORT = 3260
 """iSCSI's well-known port (RFC 7143 section 13.8)."""
 _FORMS = re.compile(

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from iscsim.errors import NegotiationError
 from iscsim.pdu.text import Pair, parse_boolean, parse_list, parse_number, shown
 from iscsim.session.keys import KEYS, Key, Rule
+from iscsim.session.names import MAX_NAME_LENGTH
 
 #: Unknown keys answered in one negotiation; more is taken for an attempt to make us talk.
 MAX_UNKNOWN_KEYS = 32
-#: Bytes of an iSCSI name (RFC 7143 section 4.2.7.1).
-MAX_NAME_LENGTH = 223
 
 NOT_UNDERSTOOD, IRRELEVANT, REJECT = "NotUnderstood", "Irrelevant", "Reject"
 #: Answers that end a negotiation without a value (RFC 7143 section 6.2).
