@@ -32,7 +32,7 @@ COMMANDS: dict[int, Command] = {
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
 )
-COMMANDS |= supported.commands(COMMANDS)
+COMMANDS[Opcode.MAINTENANCE_IN] = Command(service_actions={**supported.maintenance_in(COMMANDS)})
 _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION

@@ -13,12 +13,12 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
-from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.opcode import ServiceAction
 from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 
-__all__ = ["cdb_usage", "commands"]
+__all__ = ["cdb_usage", "maintenance_in"]
 
 Table = Mapping[int, Command]
 
@@ -40,15 +40,14 @@ _SERVACTV = DESCRIPTOR.masks("flags")["servactv"]
 _ONE_CTDP = ONE_COMMAND.masks("support")["ctdp"]
 
 
-def commands(table: Table) -> dict[int, Command]:
-    """The row of MAINTENANCE IN that reports on ``table`` (and on itself, once it is in there)."""
+def maintenance_in(table: Table) -> dict[int, Command]:
+    """The service action of MAINTENANCE IN that reports on ``table`` (and on itself, once it is in there)."""
     row = Command(
         _handler(table),
         layouts.REPORT_SUPPORTED_OPERATION_CODES,
         reservation=ReservationRule.UNDER_WRITE_EXCLUSIVE,
     )
-    action = ServiceAction.REPORT_SUPPORTED_OPERATION_CODES & 0x1F
-    return {int(Opcode.MAINTENANCE_IN): Command(service_actions={action: row})}
+    return {ServiceAction.REPORT_SUPPORTED_OPERATION_CODES & 0x1F: row}
 
 
 def _handler(table: Table) -> Handler:
