@@ -408,7 +408,6 @@ class InitiatorConnection(Connection):
                 self._answer_ping(pdu.target_transfer_tag, pdu.lun)
             return
         request = self._take_request(pdu, Ping)
-        self.take_numbers(pdu)
         request.data = bytes(pdu.data)
         if self._ping_unanswered in self._deadlines:
             self.cancel_timer(self._ping_unanswered)
@@ -428,11 +427,12 @@ class InitiatorConnection(Connection):
         )
 
     def _take_request(self, pdu: NOPIn | TaskManagementResponse | LogoutResponse, kind: type[Kind]) -> Kind:
-        """The request that ``pdu`` answers, which thereby has ended."""
+        """The request that ``pdu`` answers with the next StatSN, and which thereby has ended."""
         request = self.requests.get(pdu.initiator_task_tag)
         if not isinstance(request, kind):
             tag = pdu.initiator_task_tag
             raise RemoteProtocolError(f"{type(pdu).__name__} for unknown task tag {tag:#x}", "11.2.1.8")
+        self.take_numbers(pdu)  # an answer out of turn ends the connection, and the request with it
         self.unregister(request)
         return request
 
@@ -440,7 +440,6 @@ class InitiatorConnection(Connection):
 
     def _receive_task_management(self, pdu: TaskManagementResponse) -> None:
         request = self._take_request(pdu, Management)
-        self.take_numbers(pdu)
         request.response = pdu.response
         if pdu.response == TaskManagementResponseCode.FUNCTION_COMPLETE:
             self.commands.terminated(request)
@@ -449,7 +448,6 @@ class InitiatorConnection(Connection):
 
     def _receive_logout(self, pdu: LogoutResponse) -> None:
         request = self._take_request(pdu, Logout)
-        self.take_numbers(pdu)
         request.response = pdu.response
         self._enter(Phase.LOGGED_OUT)
         request.done(request)

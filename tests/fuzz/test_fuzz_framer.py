@@ -1,17 +1,13 @@
 """Long random input for the framer and the decoder: the peer is blamed, or it was a PDU; nothing else.
 
-Not part of ``make test``; ``make fuzz`` runs it. ISCSIM_FUZZ_SECONDS says how long all of it takes,
-ISCSIM_FUZZ_SEED repeats a run: how many rounds there are depends on the machine, but each of them only on the
-seed and its number.
+Not part of ``make test``; ``make fuzz`` runs it (see ``fuzzing.py``).
 """
 
-import os
 import random
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 
-import pytest
+from fuzz.fuzzing import mutated, pieces, rounds
 
 from iscsim.errors import RemoteProtocolError
 from iscsim.pdu import (
@@ -26,27 +22,11 @@ from iscsim.pdu import (
 )
 from iscsim.session.framer import DamagedPDU, Framer
 
-SEED = int(os.environ.get("ISCSIM_FUZZ_SEED") or random.SystemRandom().getrandbits(32))
-SECONDS = float(os.environ.get("ISCSIM_FUZZ_SECONDS", "60"))
 LIMIT = 4096
 MOST_KEPT = max(48 + 1020 + 4, LIMIT + 4)
 CLASSES = list(PDU_TYPES.values())
 
 Digests = tuple[bool, bool]
-
-
-@pytest.fixture(autouse=True)
-def _show_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\nISCSIM_FUZZ_SEED={SEED} ISCSIM_FUZZ_SECONDS={SECONDS}")
-
-
-def rounds(name: str) -> Iterator[random.Random]:
-    """A generator for each round, for a quarter of the time."""
-    end, number = time.monotonic() + SECONDS / 4, 0
-    while time.monotonic() < end or number < 50:
-        yield random.Random(f"{SEED} {name} {number}")
-        number += 1
 
 
 # ------------------------------------------------------------------------------------------------ input
@@ -66,53 +46,6 @@ SEGMENTS: list[Callable[[random.Random], ExtendedCDB | BidirectionalReadLength |
     lambda rng: BidirectionalReadLength(rng.getrandbits(32)),
     lambda rng: UnknownAHS(rng.randint(3, 63), rng.getrandbits(8), rng.randbytes(rng.randrange(200))),
 ]
-
-
-def flip(rng: random.Random, wire: bytearray) -> None:
-    wire[rng.randrange(len(wire))] ^= 1 << rng.randrange(8)
-
-
-def overwrite(rng: random.Random, wire: bytearray) -> None:
-    start = rng.randrange(len(wire))
-    wire[start : start + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", rng.randbytes(4)))
-
-
-def remove(rng: random.Random, wire: bytearray) -> None:
-    start = rng.randrange(len(wire))
-    del wire[start : start + rng.choice((1, 4, 48))]
-
-
-def insert(rng: random.Random, wire: bytearray) -> None:
-    start = rng.randrange(len(wire) + 1)
-    wire[start:start] = rng.randbytes(rng.choice((1, 4, 48)))
-
-
-def lengthen(rng: random.Random, wire: bytearray) -> None:
-    wire[4:8] = rng.choice((b"\xff\0\0\0", b"\0\xff\xff\xff", b"\1\0\0\1", rng.randbytes(4)))
-
-
-def rename(rng: random.Random, wire: bytearray) -> None:
-    wire[0] = rng.getrandbits(8)
-
-
-MUTATIONS = [flip, flip, overwrite, remove, insert, lengthen, rename]
-
-
-def mutated(rng: random.Random, wire: bytes) -> bytes:
-    changed = bytearray(wire)
-    for _ in range(rng.choice((0, 1, 1, 2, 5))):
-        if changed:
-            rng.choice(MUTATIONS)(rng, changed)
-    return bytes(changed)
-
-
-def pieces(rng: random.Random, wire: bytes) -> Iterator[bytes]:
-    size = rng.choice((1, 7, 48, 100, 1500, 1 << 20))
-    start = 0
-    while start < len(wire):
-        end = start + rng.randint(1, size)
-        yield wire[start:end]
-        start = end
 
 
 def random_digests(rng: random.Random) -> Digests:

@@ -1,21 +1,16 @@
 """Long random input for the target: nothing is raised or piles up, and the numbers it sends stay in order.
 
-Not part of ``make test``; ``make fuzz`` runs it. ISCSIM_FUZZ_SECONDS says how long all of it takes,
-ISCSIM_FUZZ_SEED repeats a run: how many rounds there are depends on the machine, but each of them only on the
-seed and its number.
+Not part of ``make test``; ``make fuzz`` runs it (see ``fuzzing.py``).
 """
 
-import os
 import random
-import time
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from exchanges.ladder import INITIATOR, TARGET, login_request, lun, make_entity, node_of
+from fuzz.fuzzing import rounds
 
 from iscsim.capture.streams import tcp_streams
 from iscsim.pdu import (
@@ -51,29 +46,12 @@ from iscsim.target.connection import TargetConnection
 from iscsim.target.node import NetworkEntity, Portal
 from iscsim.target.policy import LIO, RFC, TGT
 
-SEED = int(os.environ.get("ISCSIM_FUZZ_SEED") or random.SystemRandom().getrandbits(32))
-SECONDS = float(os.environ.get("ISCSIM_FUZZ_SECONDS", "60")) / 4
 PCAPS = Path(__file__).parents[2] / "pcaps"
 BLOCKS = 64
 LONGEST_READ = BLOCKS * 512 + 70 * 64
 REQUESTS = [SCSICommand, SCSIDataOut, TaskManagementRequest, TextRequest, NOPOut, LogoutRequest, SNACKRequest]
 WEIGHTS = [30, 25, 8, 8, 8, 1, 2]
 CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
-
-
-@pytest.fixture(autouse=True)
-def _show_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\nISCSIM_FUZZ_SEED={SEED}", end=" ")
-
-
-def rounds(name: str) -> Iterator[random.Random]:
-    """A source of randomness for each round, for as long as there is time."""
-    end, number = time.monotonic() + SECONDS, 0
-    while time.monotonic() < end:
-        yield random.Random(f"{SEED} {name} {number}")
-        number += 1
-    assert number > 5, f"only {number} rounds"
 
 
 def make_target(rng: random.Random) -> NetworkEntity:
@@ -382,7 +360,8 @@ def golden() -> list[bytes]:
     return [stream.from_client.data for stream in streams if stream.from_client.data]
 
 
-def mutated(rng: random.Random, data: bytes) -> bytes:
+def spoilt(rng: random.Random, data: bytes) -> bytes:
+    """A part of a session, with up to thirty mistakes all over it."""
     start = rng.randrange(len(data)) if rng.random() < 0.1 else 0
     found = bytearray(data[start : start + rng.choice([500, 5000, 100_000])])
     for _ in range(rng.choice([0, 1, 1, 3, 30])):
@@ -408,7 +387,7 @@ def test_mutated_golden_sessions() -> None:
             node.add_portal(entity.portals[0] if entity.portals else Portal("192.0.2.1"))
             node.add_lun(197, LogicalUnit(MemoryStore(131072), serial="disk"))
         wire = Wire(entity, rng)
-        wire.receive(mutated(rng, rng.choice(golden())))
+        wire.receive(spoilt(rng, rng.choice(golden())))
         logged_in += wire.core.phase is not Phase.LOGIN
         wire.lose()
         assert not entity.sessions

@@ -548,3 +548,31 @@ def hostile(dice: random.Random, ladder: Any, requests: list[Any]) -> bytes:
 
 SMALL = {"status", "response", "reason", "async_event", "async_vcode", "parameter_1", "parameter_2"}
 SMALL |= {"parameter_3", "time2wait", "time2retain"}
+
+
+# -- found by make fuzz ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_of,answer",
+    [
+        (lambda core, it: core.ping(it(Ping())), NOPIn),
+        (lambda core, it: core.manage(it(Management(5, LUN))), TaskManagementResponse),
+        (lambda core, it: core.logout(it(Logout())), LogoutResponse),
+    ],
+)
+def test_request_answered_out_of_turn_ends_with_the_connection(
+    ladder: Any, request_of: Any, answer: Any
+) -> None:
+    ended: list[Any] = []
+
+    def watched(request: Any) -> Any:
+        request.done = ended.append
+        return request
+
+    request_of(ladder.core, watched)
+    (sent,) = ladder.sent()
+    ladder >> answer(initiator_task_tag=sent.initiator_task_tag, stat_sn=ladder.stat_sn + 1)
+    assert ladder.core.closing
+    (request,) = ended
+    assert isinstance(request.error, SessionFailed)
