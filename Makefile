@@ -38,7 +38,7 @@ bench: $(STAMP) peers    ## Measure side by side with tgt and libiscsi
 	$(BIN)/python -m benchmarks
 
 fuzz: $(STAMP)   ## Throw long random input at both ends
-	$(BIN)/pytest -q tests/fuzz --override-ini timeout=900
+	$(BIN)/pytest -q tests/fuzz --override-ini timeout=1800
 
 format: $(STAMP) ## Format the sources
 	$(BIN)/ruff check --fix .
