@@ -14,6 +14,8 @@ ISCSIError
     SCSIError
         CheckCondition            raised by command handlers, answered as CHECK CONDITION in one place
         CommandFailed             seen by an initiator: a command ended with a status other than GOOD
+FaultError                        an armed fault never fired, or one was armed that cannot
+Deadlock                          on a virtual loop nothing can happen any more; says who waits for what
 ConfigError                       an option, a file or a name the user gave is wrong (exit code 2)
 """
 
@@ -98,3 +100,11 @@ class SCSIError(ISCSIError):
 
 class ConfigError(Exception):
     """Something the user wrote is wrong; the message is one line that says what."""
+
+
+class FaultError(Exception):
+    """Faults that were armed have not fired; the message says which, and what came closest."""
+
+
+class Deadlock(RuntimeError):
+    """Virtual time cannot go on: no timer is set, and everybody waits. The message says who for what."""

@@ -1,4 +1,4 @@
-"""The seam between roles and transports (design, chapter 3): real TCP here, other networks later."""
+"""The seam between roles and transports (design, chapter 3), and what captures want to know of both kinds."""
 
 from __future__ import annotations
 
@@ -49,6 +49,57 @@ class ConnectionRecord(Protocol):
 
     def reset(self, by_client: bool, now: float) -> None:
         """One end has reset the connection."""
+
+
+class WireRecord(Protocol):
+    """What a network in memory tells of one TCP connection: each segment, lost ones too.
+
+    A ``comment`` is shown with the frame. What was not ``delivered`` comes ``again``.
+    """
+
+    def attempted(self, now: float, comment: str | None = None) -> None:
+        """The client sent a SYN."""
+
+    def accepted(self, now: float) -> None:
+        """The server answered it, and the client acknowledged."""
+
+    def refused(self, now: float) -> None:
+        """The server answered it with a reset."""
+
+    def unreachable(self, now: float, code: int) -> None:
+        """A router answered it with ICMP type 3 and ``code`` (RFC 792)."""
+
+    def sent(
+        self,
+        by_client: bool,
+        data: bytes,
+        now: float,
+        comment: str | None = None,
+        *,
+        again: bool = False,
+        delivered: bool = True,
+    ) -> None:
+        """One end sent a segment."""
+
+    def finished(
+        self, by_client: bool, now: float, comment: str | None = None, *, delivered: bool = True
+    ) -> None:
+        """One end has no more to send."""
+
+    def reset(self, by_client: bool, now: float, comment: str | None = None) -> None:
+        """One end has reset the connection."""
+
+
+class WireRecorder(Protocol):
+    """A capture of a network in memory (:class:`iscsim.capture.WireRecorder`)."""
+
+    def connection(self, client: Address, server: Address, *, interface: str) -> WireRecord:
+        """The record of the connection, or of the attempt, between these two."""
+
+    def datagram(
+        self, source: Address, destination: Address, data: bytes, now: float, *, interface: str
+    ) -> None:
+        """A UDP datagram was sent."""
 
 
 class Recorder(Protocol):

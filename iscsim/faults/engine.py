@@ -1,0 +1,172 @@
+"""The faults of one lab: armed, asked at every hook, fired, counted, written down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iscsim.errors import ConfigError, FaultError
+from iscsim.faults.kinds import KINDS, find_kind
+from iscsim.faults.names import checked_name
+from iscsim.faults.occasion import Hook, Occasion
+from iscsim.faults.rule import FaultRule, checked_match
+from iscsim.faults.trace import Trace
+
+__all__ = ["FaultEngine", "Firing"]
+
+logger = logging.getLogger("iscsim.faults")
+_MOST_FIRINGS = 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One time a fault fired."""
+
+    at: float
+    rule: str
+    name: str
+    comment: str
+
+
+class FaultEngine:
+    """Holds the rules. ``seed`` gives every rule its own stream of chance; ``trace`` gets each decision.
+
+    Hooks ask `firing`; a hook without rules costs a look into a dictionary.
+    """
+
+    def __init__(self, seed: int = 0, trace: Trace | None = None) -> None:
+        self.seed = seed
+        self.trace = trace
+        self.rules: dict[str, FaultRule] = {}
+        self.firings: list[Firing] = []
+        self.flags: set[str] = set()
+        self.file_exists: Callable[[str], bool] = lambda path: False
+        """How a gate ``file:PATH`` looks; a lab that may touch files says how."""
+        self.listeners: list[Callable[[FaultRule], None]] = []
+        """Told of every rule that is added; taps are put in only where there is something to do."""
+        self._by_hook: dict[Hook, list[FaultRule]] = {hook: [] for hook in Hook}
+        self._count = 0
+
+    # -- arming ------------------------------------------------------------------------------------
+
+    def add(self, name: str, *, id: str = "", **given: Any) -> FaultRule:
+        """Arm a fault. ``given`` are its parameters and what it has to match.
+
+        Raises `ConfigError` for an unknown fault, parameter or match, with the nearest valid name.
+        """
+        kind = find_kind(name)
+        own = {parameter.name for parameter in kind.parameters} - set(kind.presets)
+        matchable = set(kind.fields)
+        for key in given:
+            checked_name(f"parameter or match of {kind.name}", key, sorted(own | matchable))
+        parameters = kind.parameters_of({key: value for key, value in given.items() if key in own})
+        match = {key: value for key, value in given.items() if key in matchable - own}
+        return self.arm(FaultRule(kind, id or self._new_id(name), parameters, checked_match(kind, match)))
+
+    def add_description(self, description: Mapping[str, Any]) -> FaultRule:
+        """Arm the fault of a ``[[fault]]`` table. Raises `ConfigError`."""
+        name = str(description.get("name", "fault"))
+        return self.arm(FaultRule.from_description(description, default_id=self._new_id(name)))
+
+    def _new_id(self, name: str) -> str:
+        self._count += 1
+        return f"{name}-{self._count}"
+
+    def arm(self, rule: FaultRule) -> FaultRule:
+        """Arm a rule that was made elsewhere. Raises `ConfigError` when its id is taken."""
+        if rule.id in self.rules:
+            raise ConfigError(f"there is a fault {rule.id!r} already")
+        self.rules[rule.id] = rule
+        for hook in rule.kind.hooks:
+            self._by_hook[hook].append(rule)
+        for listener in self.listeners:
+            listener(rule)
+        return rule
+
+    def remove(self, id: str) -> FaultRule:
+        """Disarm and forget a rule. Raises `ConfigError` for one there is not."""
+        rule = self.rules.pop(checked_name("fault rule", id, self.rules))
+        for hook in rule.kind.hooks:
+            self._by_hook[hook].remove(rule)
+        rule.armed = False
+        return rule
+
+    def reset(self) -> None:
+        """Forget every rule: from now on all is well."""
+        for id in list(self.rules):
+            self.remove(id)
+        self.flags.clear()
+
+    def expects(self, hook: Hook) -> bool:
+        """Whether any rule waits at ``hook``."""
+        return bool(self._by_hook[hook])
+
+    # -- firing ------------------------------------------------------------------------------------
+
+    def firing(self, occasion: Occasion) -> list[FaultRule]:
+        """The rules that fire now, in the order in which they were armed."""
+        found = []
+        for rule in list(self._by_hook[occasion.hook]):
+            if rule.armed and rule.considers(occasion):
+                fires, reason = rule.decide(occasion, self.seed, self._is_up)
+                if self.trace is not None:
+                    self.trace.add("fault", rule=rule.id, fired=fires, reason=reason, **occasion.describe())
+                if fires:
+                    found.append(rule)
+                    self._note(rule, occasion)
+        return found
+
+    def _note(self, rule: FaultRule, occasion: Occasion) -> None:
+        comment = self.comment(rule)
+        logger.warning("%s (%s)", comment, occasion.portal or occasion.unit or occasion.hook.value)
+        if len(self.firings) < _MOST_FIRINGS:
+            self.firings.append(Firing(occasion.now, rule.id, rule.kind.name, comment))
+
+    def comment(self, rule: FaultRule) -> str:
+        """What a capture shows on the frame, and the log in its line."""
+        values = {name: value for name, value in rule.parameters.items() if value is not None}
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
+        return f"fault {rule.kind.name}{f'({shown})' if shown else ''} [{rule.id} #{rule.fired}]"
+
+    def _is_up(self, gate: str) -> bool:
+        kind, _, name = gate.rpartition(":")
+        if kind == "file":
+            return self.file_exists(name)
+        return name in self.flags
+
+    # -- judging -----------------------------------------------------------------------------------
+
+    def unfired(self) -> list[FaultRule]:
+        """Rules that had to fire and never did."""
+        return [rule for rule in self.rules.values() if rule.must_fire and not rule.fired]
+
+    def check(self) -> None:
+        """Raises `FaultError` when a rule that had to fire has not: such a test proves nothing."""
+        missed = self.unfired()
+        if missed:
+            raise FaultError("; ".join(self._explain(rule) for rule in missed))
+
+    def _explain(self, rule: FaultRule) -> str:
+        came = sum(rule.seen.values())
+        if came:
+            why = f"{came} occasions came by, none was the one it waits for"
+        elif rule.near_miss:
+            why = f"no occasion matched; the last one: {rule.near_miss}"
+        else:
+            why = f"nothing came by at {' or '.join(hook.value for hook in rule.kind.hooks)}"
+        return f"fault {rule.id} ({rule.kind.name}) never fired: {why}"
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every rule, with how often it has fired."""
+        return [{**rule.describe(), "fired": rule.fired, "armed": rule.armed} for rule in self.rules.values()]
+
+    @staticmethod
+    def names() -> list[str]:
+        """Every fault there is."""
+        return sorted(KINDS)
+
+
+def _shown(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

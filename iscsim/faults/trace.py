@@ -1,0 +1,54 @@
+"""What happened, line by line: the proof that two runs are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """JSON lines, each with its virtual time, and the SHA-256 of all of them.
+
+    ``keep`` lines are remembered for `lines`; with ``path`` all of them go to a file. Times are rounded to
+    the nanosecond, keys sorted: the same run gives the same bytes.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, path: str | Path | None = None, keep: int = 10000
+    ) -> None:
+        self._clock = clock
+        self._hash = hashlib.sha256()
+        self._keep = keep
+        self._file: IO[str] | None = Path(path).open("w", encoding="utf-8") if path is not None else None
+        self.lines: list[str] = []
+        self.count = 0
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def add(self, event: str, **details: Any) -> None:
+        """One more line. ``details`` are JSON's kinds of values."""
+        entry = {"at": round(self._clock(), 9), "event": event, **details}
+        line = json.dumps(entry, sort_keys=True, separators=(",", ":"))
+        self._hash.update(line.encode() + b"\n")
+        self.count += 1
+        if len(self.lines) < self._keep:
+            self.lines.append(line)
+        if self._file is not None:
+            self._file.write(line + "\n")
+        for listener in self.listeners:
+            listener(entry)
+
+    @property
+    def sha256(self) -> str:
+        """Of everything so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
