@@ -51,9 +51,11 @@ class FaultyConditions:
         pieces: Pieces = [Passage(data)]
         for rule in self._firing(hook, flow, now, length=len(data)):
             if pieces is not None:
-                pieces = _commented(
-                    rule.kind.action(rule, flow, hook, now, pieces), self._engine.comment(rule)
-                )
+                left = rule.kind.action(rule, flow, hook, now, pieces)
+                lost = [Passage(data, comment=pieces[0].comment if pieces else None, lost=True)]
+                pieces = _commented(lost if left is None else left, self._engine.comment(rule))
+                if left is None:
+                    break
         return pieces
 
     def _firing(self, hook: Hook, flow: Flow, now: float, length: int = 0) -> list[Any]:

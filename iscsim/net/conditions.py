@@ -53,13 +53,15 @@ class Flow:
 class Passage:
     """A piece of what was sent that gets through, ``delay_s`` later than the link alone would bring it.
 
-    ``end`` ends the connection behind it. ``comment`` goes into the capture, on that very frame.
+    ``end`` ends the connection behind it. ``comment`` goes into the capture, on that very frame. A first
+    piece that is ``lost`` stands for all that was sent: lost as with None, but with a comment in the capture.
     """
 
     data: bytes
     delay_s: float = 0.0
     end: End | None = None
     comment: str | None = None
+    lost: bool = False
 
 
 class Conditions(Protocol):
