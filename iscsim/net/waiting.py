@@ -27,11 +27,11 @@ def _describe(task: asyncio.Task[Any]) -> str:
     found: Any = task.get_coro()
     where = ""
     while found is not None:
-        frame = _first_of(found, "cr_frame", "gi_frame", "ag_frame")
+        frame = _first_of(found, "cr_frame", "gi_frame")
         if frame is not None and (not where or not frame.f_code.co_filename.startswith(_ASYNCIO)):
             name = getattr(found, "__qualname__", "?")
             where = f"in {name} ({frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno})"
-        found = _first_of(found, "cr_await", "gi_yieldfrom", "ag_await")
+        found = _first_of(found, "cr_await", "gi_yieldfrom")
     return f"task {task.get_name()} waits {where}".rstrip()
 
 

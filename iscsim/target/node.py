@@ -14,6 +14,7 @@ from iscsim.scsi.nexus import LUNMap
 from iscsim.session.chap import ChapConfig
 from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
 from iscsim.target.policy import RFC, TargetPolicy
+from iscsim.target.session_table import SessionTable
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
@@ -69,7 +70,7 @@ class TargetNode:
         self.portal_groups: dict[int, PortalGroup] = {}
         self.acls: dict[str, ACL] = {}
         self.chap: ChapConfig | None = None
-        self.sessions: list[TargetSession] = []
+        self.sessions = SessionTable()
 
     def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
         """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.
@@ -120,10 +121,7 @@ class TargetNode:
 
     def find_session(self, initiator_name: str, isid: bytes, portal_group_tag: int) -> TargetSession | None:
         """The session of that I_T nexus (RFC 7143 section 6.3.1)."""
-        for session in self.sessions:
-            if session.identity == (initiator_name, isid, portal_group_tag):
-                return session
-        return None
+        return self.sessions.find((initiator_name, isid, portal_group_tag))
 
     def __repr__(self) -> str:
         return f"TargetNode({self.name!r}, {len(self.sessions)} sessions)"
@@ -144,7 +142,7 @@ class NetworkEntity:
         self.nodes: dict[str, TargetNode] = {}
         self.device_server = DeviceServer()
         self.discovery_chap: ChapConfig | None = None
-        self.discovery_sessions: list[TargetSession] = []
+        self.discovery_sessions = SessionTable()
 
     def add_target(self, name: str, *, alias: str = "") -> TargetNode:
         """A new target node.
@@ -195,10 +193,10 @@ class NetworkEntity:
         Raises:
             ConfigError: all 65535 are taken.
         """
-        taken = {session.tsih for session in self.sessions}
+        tables = [self.discovery_sessions, *(node.sessions for node in self.nodes.values())]
         for step in range(65535):
             tsih = (draw + step) % 65535 + 1
-            if tsih not in taken:
+            if not any(table.has_handle(tsih) for table in tables):
                 return tsih
         raise ConfigError("all 65535 session handles are in use")
 

@@ -399,7 +399,7 @@ def test_nobody_listens_any_more_after_close(play: Play) -> None:
 def test_port_that_is_taken_cannot_be_listened_on(play: Play) -> None:
     async def body(world: World) -> None:
         listener = await world.server.listen(world.address, 0, Log)
-        with pytest.raises(OSError, match="[Aa]ddress already in use|listens on"):
+        with pytest.raises(OSError, match=r"[Aa]ddress already in use|listens on"):
             await world.server.listen(*listener.address, Log)
         listener.close()
 

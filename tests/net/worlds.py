@@ -79,11 +79,11 @@ class KeptOpen(Log):
     keep_open = True
 
 
-async def until(condition: Callable[[], Any]) -> None:
+async def until(condition: Callable[[], Any], *, within_s: float = 20) -> None:
     """Wait for something that must come."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(within_s / 20000)
 
 
 async def a_while() -> None:
