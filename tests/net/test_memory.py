@@ -191,6 +191,16 @@ def test_ephemeral_ports_go_round_and_none_is_given_twice() -> None:
     play(main)
 
 
+def test_connects_that_fail_use_up_no_ports() -> None:
+    async def main() -> None:
+        world = World()
+        for _ in range(16384 + 1):
+            with pytest.raises(ConnectionRefusedError):
+                await world.compute.connect(ARRAY, 3260, Log)
+
+    play(main)
+
+
 def test_connection_comes_from_the_address_nearest_to_where_it_goes() -> None:
     async def main() -> None:
         network = MemoryNetwork()
@@ -300,6 +310,22 @@ def test_order_is_kept_over_losses_and_delays() -> None:
     play(main)
 
 
+def test_nothing_arrives_before_what_was_sent_before_it_and_nothing_too_early() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.passages = [Passage(b"late ", delay_s=5)]
+        client.transport.write(b"late ")
+        world.way.passages = None
+        client.transport.write(b"soon")
+        await asyncio.sleep(4.9)
+        assert server.data == b""
+        await asyncio.sleep(0.2)
+        assert server.data == b"late soon"
+
+    play(main)
+
+
 def test_close_while_the_card_is_down_ends_at_once_and_the_fin_comes_later() -> None:
     async def main() -> None:
         world = World()
@@ -331,6 +357,22 @@ def test_reset_that_is_lost_leaves_the_other_end_half_open_until_it_sends() -> N
         server.transport.write(b"are you there?")
         await until(lambda: server.lost)
         assert server.lost == "ConnectionResetError"
+
+    play(main)
+
+
+def test_reset_is_sent_once_lost_or_not() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.lost = True
+        client.transport.reset()
+        world.way.lost = False
+        server.transport.write(b"are you there?")
+        world.way.lost = True  # the answer will be
+        world.way.segments.clear()
+        await asyncio.sleep(600)
+        assert (len(world.way.segments), server.lost) == (1, "")
 
     play(main)
 
