@@ -46,6 +46,8 @@ class FaultEngine:
         """How a gate ``file:PATH`` looks; a lab that may touch files says how."""
         self.listeners: list[Callable[[FaultRule], None]] = []
         """Told of every rule that is added; taps are put in only where there is something to do."""
+        self.removal_listeners: list[Callable[[FaultRule], None]] = []
+        """Told of every rule that is removed."""
         self._by_hook: dict[Hook, list[FaultRule]] = {hook: [] for hook in Hook}
         self._count = 0
 
@@ -91,6 +93,8 @@ class FaultEngine:
         for hook in rule.kind.hooks:
             self._by_hook[hook].remove(rule)
         rule.armed = False
+        for listener in self.removal_listeners:
+            listener(rule)
         return rule
 
     def reset(self) -> None:
@@ -107,16 +111,18 @@ class FaultEngine:
 
     def firing(self, occasion: Occasion) -> list[FaultRule]:
         """The rules that fire now, in the order in which they were armed."""
-        found = []
-        for rule in list(self._by_hook[occasion.hook]):
-            if rule.armed and rule.considers(occasion):
-                fires, reason = rule.decide(occasion, self.seed, self._is_up)
-                if self.trace is not None:
-                    self.trace.add("fault", rule=rule.id, fired=fires, reason=reason, **occasion.describe())
-                if fires:
-                    found.append(rule)
-                    self._note(rule, occasion)
-        return found
+        return [rule for rule in list(self._by_hook[occasion.hook]) if self.fires(rule, occasion)]
+
+    def fires(self, rule: FaultRule, occasion: Occasion) -> bool:
+        """Whether this rule fires now."""
+        if not (rule.armed and rule.considers(occasion)):
+            return False
+        fires, reason = rule.decide(occasion, self.seed, self._is_up)
+        if self.trace is not None:
+            self.trace.add("fault", rule=rule.id, fired=fires, reason=reason, **occasion.describe())
+        if fires:
+            self._note(rule, occasion)
+        return fires
 
     def _note(self, rule: FaultRule, occasion: Occasion) -> None:
         comment = self.comment(rule)
