@@ -63,6 +63,8 @@ class FaultEngine:
         """Told of every rule that is removed."""
         self.network = ""
         """``"memory"`` or ``"tcp"``, when faults that do not work on it are to be refused."""
+        self.connection_numbers = itertools.count(1)
+        """For real connections, which have no numbers of their own."""
         self._by_hook: dict[Hook, list[FaultRule]] = {hook: [] for hook in Hook}
 
     # -- arming ------------------------------------------------------------------------------------

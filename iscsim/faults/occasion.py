@@ -66,7 +66,7 @@ class Occasion:
     (``"LoginRequest"``), ``command`` SCSI's name (``"READ (10)"``), ``direction`` ``"to_target"`` or
     ``"to_initiator"``, ``unit`` the WWN of a logical unit, ``operation`` a verb of the store. ``src`` is who
     connected (or sent the datagram) and ``dst`` the other side, whatever way the bytes go; ``port`` is the
-    latter's. ``lun`` may be given as the 8 bytes of the wire: `lun_field` keeps them, it becomes their number.
+    latter's. ``lun`` may be given as its 8 bytes: `lun_field` keeps them, and it becomes their number.
     ``length`` counts the bytes at hand, ``subject`` is the PDU, the completion or what else it is about.
     """
 

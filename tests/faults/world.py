@@ -7,8 +7,8 @@
         with world.taking(15.0), pytest.raises(ConnectionFailed, match="within 15 s"):
             await world.connect()
 
-``compute`` reaches the portal ``.95`` through its card eth0 and ``.96`` through eth1. ``world.frames`` is what
-was on the wire, with the comments. A fault that was armed and has not fired fails the test.
+``compute`` reaches the portal ``.95`` through its card eth0 and ``.96`` through eth1. ``world.frames`` is
+what was on the wire, with the comments. A fault that was armed and has not fired fails the test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Self
 import pytest
 
 import iscsim
-from iscsim.faults.conditions import FaultyConditions
+from iscsim.faults.conditions import FaultyConditions, known_of
 from iscsim.faults.engine import FaultEngine
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.timers import Timers
@@ -116,6 +116,9 @@ class SmallWorld:
         self._stack = AsyncExitStack()
         serving = iscsim.serve(network=self.array, rng=random.Random(self.seed), **self._serving)
         self.target: LiveTarget = await self._stack.enter_async_context(serving)
+        self.engine.network = "memory"
+        self.engine.known |= known_of(self.network)
+        self.engine.known |= {"portal": lambda: self.portals, "target": lambda: [self.target.name]}
         self._timers = Timers(self.engine, self)
         return self
 
