@@ -69,7 +69,7 @@ class FaultEngine:
 
     # -- arming ------------------------------------------------------------------------------------
 
-    def add(self, name: str, *, id: str = "", **given: Any) -> FaultRule:
+    def add(self, name: str, /, *, id: str = "", **given: Any) -> FaultRule:
         """Arm a fault. ``given`` are its parameters and what it has to match.
 
         Raises `ConfigError` for an unknown fault, parameter or match, with the nearest valid name.

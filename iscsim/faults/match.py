@@ -170,7 +170,12 @@ def check_known(kind: FaultKind, match: Mapping[str, Any], values: Mapping[str, 
     for parameter in kind.parameters:
         value = values.get(parameter.name)
         if parameter.known in known and value is not None:
-            _require_known(kind, parameter.name, parameter.known, value, known)
+            for each in _flat(value):
+                _require_known(kind, parameter.name, parameter.known, each, known)
+
+
+def _flat(value: Any) -> list[Any]:
+    return [one for each in value for one in _flat(each)] if isinstance(value, list | tuple) else [value]
 
 
 def _require_known(kind: FaultKind, shown: str, name: str, wanted: Any, known: Known) -> None:

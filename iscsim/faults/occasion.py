@@ -45,7 +45,7 @@ FIELDS: dict[Hook, tuple[str, ...]] = {
     Hook.CONNECT: _ADDRESSED,
     Hook.ACCEPT: _ADDRESSED,
     Hook.SEGMENT: (*_ADDRESSED, "direction"),
-    Hook.DATAGRAM: ("host", "src", "dst", "port", "direction"),
+    Hook.DATAGRAM: _ADDRESSED,
     Hook.RECEIVE: (*_NAMED, "opcode", "stage", "lun", "command"),
     Hook.SEND: (*_NAMED, "opcode", "stage", "lun", "command"),
     Hook.START: ("portal", "initiator", "target", "lun", "command", "unit"),

@@ -17,8 +17,8 @@ _SEGMENT = (Hook.SEGMENT,)
 _AFTER_BYTES = Parameter(
     "after_bytes", int, "bytes of the connection that still get through", default=0, minimum=0
 )
-_GARBAGE = bytes(range(0xA0, 0xD0))
-"""48 bytes that are no header of a PDU."""
+_GARBAGE = b"\xff" * 4 + bytes(4) + b"\xff" * 40
+"""48 bytes that are no header of a PDU; the zeros are where its lengths would be, so nobody waits for more."""
 
 
 def _has_data(rule: FaultRule, occasion: Occasion) -> bool:
@@ -155,7 +155,7 @@ add_kind(
         name="tcp.slow_close",
         hooks=_SEGMENT,
         summary="FIN and RST are late",
-        observable="a logout or the loss of a connection takes longer to be seen",
+        observable="the end of a connection is seen later: commands sent meanwhile fail only then",
         action=_slow_close,
         parameters=(Parameter("delay", Seconds, "seconds by which they are late", required=True),),
         applies=lambda rule, occasion: occasion.length == 0,

@@ -163,7 +163,7 @@ class SmallWorld:
         """The portals of the target: ``.95``, ``.96``."""
         return self.target.portals
 
-    def fault(self, name: str, **given: Any) -> FaultRule:
+    def fault(self, name: str, /, **given: Any) -> FaultRule:
         """Arm a fault."""
         return self.engine.add(name, **given)
 
