@@ -17,8 +17,8 @@ _SEGMENT = (Hook.SEGMENT,)
 _AFTER_BYTES = Parameter(
     "after_bytes", int, "bytes of the connection that still get through", default=0, minimum=0
 )
-_GARBAGE = b"\xff" * 4 + bytes(4) + b"\xff" * 40
-"""48 bytes that are no header of a PDU; the zeros are where its lengths would be, so nobody waits for more."""
+_GARBAGE = b"\x0f" + bytes(7) + b"\xff" * 40
+"""48 bytes with an operation code that is none, and lengths of zero, so that nobody waits for more."""
 
 
 def _has_data(rule: FaultRule, occasion: Occasion) -> bool:
