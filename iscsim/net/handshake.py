@@ -50,7 +50,7 @@ async def shake_hands(network: MemoryNetwork, flow: Flow, record: WireRecord | N
 
 
 def _reply(network: MemoryNetwork, flow: Flow, attempt: int, now: float) -> Reply:
-    reply = network.conditions.connecting(flow, attempt, now)
+    reply = Reply(*network.conditions.connecting(flow, attempt, now))
     if reply.verdict is not Verdict.PASS:
         return reply
     owner = network.topology.owner(flow.destination[0])

@@ -207,15 +207,17 @@ class TCPEnd:
 
     def _wait_to_retransmit(self, piece: Piece, *, counts: bool) -> None:
         """``counts`` is False for probes of a window that is closed: they never give up."""
-        self._retransmissions += 1
-        if counts and self._retransmissions > _MOST_RETRANSMISSIONS:
-            self._die(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)), later=True)
-            return
+        most = _MOST_RETRANSMISSIONS
+        self._retransmissions = self._retransmissions + 1 if counts else min(self._retransmissions + 1, most)
         self._unsent.appendleft(piece)
         self._unsent_length += 0 if isinstance(piece, End) else len(piece)
-        doublings = min(self._retransmissions - 1, _MOST_RETRANSMISSIONS)
-        wait = min(_FIRST_RETRANSMISSION_S * 2**doublings, _LAST_RETRANSMISSION_S)
-        self._retry = self._loop.call_later(wait, self._retransmit)
+        wait = min(_FIRST_RETRANSMISSION_S * 2 ** (self._retransmissions - 1), _LAST_RETRANSMISSION_S)
+        # the last one is waited for as long as those before it
+        then = self._give_up if self._retransmissions > most else self._retransmit
+        self._retry = self._loop.call_later(wait, then)
+
+    def _give_up(self) -> None:
+        self._die(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def _retransmit(self) -> None:
         self._retry = None

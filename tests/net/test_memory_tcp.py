@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from net.worlds import Log, play
 
-from iscsim.net.conditions import Flow, Passage, Verdict
+from iscsim.net.conditions import Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 
@@ -27,8 +27,8 @@ class Link:
     pauses: list[bool]
     count: int = field(default=0)
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        return Verdict.PASS, None
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        return Reply(Verdict.PASS)
 
     def accepting(self, flow: Flow, now: float) -> float:
         return self.delays_s[0]
