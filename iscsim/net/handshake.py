@@ -7,19 +7,19 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from iscsim.net.conditions import Flow, Verdict
+from iscsim.net.conditions import Flow, Reply, Verdict
 from iscsim.net.network import WireRecord
 
 if TYPE_CHECKING:
     from iscsim.net.memory import MemoryNetwork
     from iscsim.net.memory_host import MemoryListener
 
-__all__ = ["shake_hands"]
+__all__ = ["FIRST_SYN_S", "MOST_SYNS", "failure", "shake_hands"]
 
 ARP_TIMEOUT_S = 3.0
 """How long Linux asks for an address nobody has, before it says EHOSTUNREACH."""
-_FIRST_SYN_S = 1.0
-_MOST_SYNS = 7
+FIRST_SYN_S = 1.0
+MOST_SYNS = 7
 """Linux, net.ipv4.tcp_syn_retries=6: a connect nobody answers fails after 127 s."""
 _FAILURES: dict[Verdict, tuple[type[OSError], int, int | None]] = {
     Verdict.REFUSED: (ConnectionRefusedError, errno.ECONNREFUSED, None),
@@ -32,34 +32,34 @@ _FAILURES: dict[Verdict, tuple[type[OSError], int, int | None]] = {
 
 async def shake_hands(network: MemoryNetwork, flow: Flow, record: WireRecord | None) -> MemoryListener:
     """Send SYNs until one is answered; who has accepted. Raises OSError."""
-    loop, wait = asyncio.get_running_loop(), _FIRST_SYN_S
-    for attempt in range(1, _MOST_SYNS + 1):
-        verdict, comment = _verdict(network, flow, attempt, loop.time())
+    loop, wait = asyncio.get_running_loop(), FIRST_SYN_S
+    for attempt in range(1, MOST_SYNS + 1):
+        verdict, comment, delay_s = _reply(network, flow, attempt, loop.time())
         if record is not None:
             record.attempted(loop.time(), comment)
         if verdict is Verdict.LOST:
             await asyncio.sleep(wait)
             wait *= 2
             continue
-        await asyncio.sleep(_answer_after(network, flow, verdict))
+        await asyncio.sleep(_answer_after(network, flow, verdict) + delay_s)
         listener = network.listener_at(flow.destination)
         if verdict is Verdict.PASS and listener is not None:
             return listener
-        raise _failure(Verdict.REFUSED if verdict is Verdict.PASS else verdict, flow, record, loop.time())
+        raise failure(Verdict.REFUSED if verdict is Verdict.PASS else verdict, flow, record, loop.time())
     raise TimeoutError(errno.ETIMEDOUT, f"{os.strerror(errno.ETIMEDOUT)}: {_shown(flow)}")
 
 
-def _verdict(network: MemoryNetwork, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-    verdict, comment = network.conditions.connecting(flow, attempt, now)
-    if verdict is not Verdict.PASS:
-        return verdict, comment
+def _reply(network: MemoryNetwork, flow: Flow, attempt: int, now: float) -> Reply:
+    reply = Reply(*network.conditions.connecting(flow, attempt, now))
+    if reply.verdict is not Verdict.PASS:
+        return reply
     owner = network.topology.owner(flow.destination[0])
     if not network.can_send(flow) or (owner is not None and not owner.up):
-        return Verdict.LOST, comment
+        return reply._replace(verdict=Verdict.LOST)
     if owner is None:
-        return Verdict.HOST_UNREACHABLE, comment
+        return reply._replace(verdict=Verdict.HOST_UNREACHABLE)
     listening = network.listener_at(flow.destination)
-    return (Verdict.PASS if listening else Verdict.REFUSED), comment
+    return reply if listening else reply._replace(verdict=Verdict.REFUSED)
 
 
 def _answer_after(network: MemoryNetwork, flow: Flow, verdict: Verdict) -> float:
@@ -67,7 +67,8 @@ def _answer_after(network: MemoryNetwork, flow: Flow, verdict: Verdict) -> float
     return ARP_TIMEOUT_S if verdict is Verdict.HOST_UNREACHABLE and nobody else 2 * network.latency_s
 
 
-def _failure(verdict: Verdict, flow: Flow, record: WireRecord | None, now: float) -> OSError:
+def failure(verdict: Verdict, flow: Flow, record: WireRecord | None, now: float) -> OSError:
+    """What a connect to which a SYN got this answer raises; the capture is told."""
     kind, number, code = _FAILURES[verdict]
     if record is not None and code is None:
         record.refused(now)

@@ -59,6 +59,8 @@ class MemoryNetwork:
         self.recorder = recorder
         self.conditions: Conditions = CLEAR
         self.topology = Topology()
+        self.names: dict[str, list[str]] = {}
+        """The addresses of hosts' names, in lower case, as a resolver has them."""
         self.udp = DatagramExchange(self)
         self.transports: dict[MemoryTransport, None] = {}  # a set that keeps its order
         self.connecting: dict[int, Flow] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from iscsim.net.memory_datagram import MemoryDatagramTransport
 from iscsim.net.memory_transport import MemoryTransport
 from iscsim.net.network import Address, Factory
+from iscsim.net.resolver import resolve
 
 if TYPE_CHECKING:
     from iscsim.net.memory import MemoryNetwork
@@ -119,8 +121,15 @@ class HostNetwork:
     async def open(
         self, host: str, port: int, factory: Factory, *, local_addr: Address | None = None
     ) -> MemoryTransport:
-        """As :meth:`connect`, from ``local_addr`` if given (port 0: any); returns the transport."""
-        return await self.network.open(self, (host, port), factory, local_addr)
+        """As :meth:`connect`, from ``local_addr`` if given (port 0: any); returns the transport.
+
+        The addresses of a name are tried in turn.
+        """
+        *others, last = await resolve(self.network, self.name, host)
+        for address in others:
+            with contextlib.suppress(OSError):
+                return await self.network.open(self, (address, port), factory, local_addr)
+        return await self.network.open(self, (last, port), factory, local_addr)
 
     async def datagram(
         self,

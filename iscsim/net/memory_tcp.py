@@ -146,10 +146,10 @@ class TCPEnd:
         now = self._loop.time()
         data = b"" if isinstance(piece, End) else bytes(piece)
         passages = self._network.passages(self.flow, data)
-        if passages is None or (passages and passages[0].lost):
+        if passages is None or (passages and (passages[0].lost or passages[0].held)):
             self._note(piece, now, passages[0].comment if passages else None, delivered=False)
             if piece is not End.RST:  # nobody sends that again
-                self._wait_to_retransmit(piece)
+                self._wait_to_retransmit(piece, counts=not (passages and passages[0].held))
             return
         self._retransmissions, again = 0, self._retransmissions > 0
         if isinstance(piece, End):
@@ -164,6 +164,9 @@ class TCPEnd:
         if self._dead:
             return  # it was cut off before this piece
         comment = passage.comment
+        if passage.copy:
+            self._note(passage.data, now, comment, again=True)
+            return
         if passage.data:
             self._note(passage.data, now, comment, again=again)
             self._fly(passage.data, passage.delay_s, now)
@@ -202,15 +205,19 @@ class TCPEnd:
 
     # -- losses ------------------------------------------------------------------------------------
 
-    def _wait_to_retransmit(self, piece: Piece) -> None:
-        self._retransmissions += 1
-        if self._retransmissions > _MOST_RETRANSMISSIONS:
-            self._die(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)), later=True)
-            return
+    def _wait_to_retransmit(self, piece: Piece, *, counts: bool) -> None:
+        """``counts`` is False for probes of a window that is closed: they never give up."""
+        most = _MOST_RETRANSMISSIONS
+        self._retransmissions = self._retransmissions + 1 if counts else min(self._retransmissions + 1, most)
         self._unsent.appendleft(piece)
         self._unsent_length += 0 if isinstance(piece, End) else len(piece)
         wait = min(_FIRST_RETRANSMISSION_S * 2 ** (self._retransmissions - 1), _LAST_RETRANSMISSION_S)
-        self._retry = self._loop.call_later(wait, self._retransmit)
+        # the last one is waited for as long as those before it
+        then = self._give_up if self._retransmissions > most else self._retransmit
+        self._retry = self._loop.call_later(wait, then)
+
+    def _give_up(self) -> None:
+        self._die(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def _retransmit(self) -> None:
         self._retry = None

@@ -14,7 +14,7 @@ from net.worlds import Log, play, until
 
 import iscsim
 from iscsim.capture.wire import WireRecorder
-from iscsim.net.conditions import End, Flow, Passage, Verdict
+from iscsim.net.conditions import End, Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 pytestmark = [
@@ -34,8 +34,8 @@ class Way:
     end: End | None = None
     count = 0
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        return self.verdict, None if self.verdict is Verdict.PASS else f"fault: {self.verdict.value}"
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        return Reply(self.verdict, None if self.verdict is Verdict.PASS else f"fault: {self.verdict.value}")
 
     def accepting(self, flow: Flow, now: float) -> float:
         return 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from net.worlds import Log, until
 
-from iscsim.net.conditions import Flow, Passage, Verdict
+from iscsim.net.conditions import Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 ARRAY, COMPUTE = "10.245.47.95", "10.245.47.10"
@@ -24,9 +24,9 @@ class Way:
         self.lost = False
         self.passages: list[Passage] | None = None
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
         self.syns.append(now)
-        return self.verdict, None
+        return Reply(self.verdict)
 
     def accepting(self, flow: Flow, now: float) -> float:
         return self.stall_s

@@ -14,7 +14,7 @@ from net.storage import ARRAY, World, now
 from net.worlds import KeptOpen, Log, play, until
 
 from iscsim.capture import WireRecorder
-from iscsim.net.conditions import End, Flow, Passage, Verdict
+from iscsim.net.conditions import End, Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 
@@ -32,8 +32,8 @@ class Link:
     count: int = field(default=0)
     recorder: WireRecorder | None = field(default=None)
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        return Verdict.PASS, None
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        return Reply(Verdict.PASS)
 
     def accepting(self, flow: Flow, now: float) -> float:
         return self.delays_s[0]

@@ -9,7 +9,7 @@ import pytest
 from net.worlds import Log, play
 
 from iscsim.errors import Deadlock
-from iscsim.net.conditions import Flow, Verdict
+from iscsim.net.conditions import Flow, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 from iscsim.net.waiting import describe_waiting
 
@@ -57,8 +57,8 @@ def test_what_others_wait_for_is_asked_and_told_once() -> None:
 
 def test_connection_attempts_of_the_network_are_told() -> None:
     class Lost:
-        def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, None]:
-            return Verdict.LOST, None
+        def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+            return Reply(Verdict.LOST)
 
     async def main() -> str:
         loop: Any = asyncio.get_running_loop()
