@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
 from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
@@ -62,6 +63,17 @@ class LiveTarget:
         vendor, product = IDENTITIES[self.node.policy.name]
         unit = lun.logical_unit(self.node.name, vendor, product)
         self.node.add_lun(lun.number, unit, read_only=lun.readonly)
+
+    def set_access_state(self, portal_group: int, state: AccessState | str, lun: int | None = None) -> None:
+        """How a LUN, or every one, may be used through a portal group: ``"standby"``, ``"active/optimized"``.
+
+        The sessions hear 2A/06. ``"transitioning"`` is the first half of a change, the next call the second.
+
+        Raises:
+            ConfigError: a portal group, LUN or state that is not there.
+        """
+        wanted = AccessState.of(state) if isinstance(state, str) else state
+        self.node.set_access_state(portal_group, wanted, lun)
 
     @property
     def sessions(self) -> list[TargetSession]:

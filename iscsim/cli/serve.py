@@ -28,7 +28,7 @@ def serve(
         typer.Option(
             metavar="N=SPEC",
             help="A size (1=64M) or a path, then ,key=value: readonly removable thin block_size"
-            " size wwn serial. May be repeated.",
+            " size wwn serial tpgs. May be repeated.",
         ),
     ] = None,
     initiator: Annotated[

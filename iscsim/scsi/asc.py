@@ -17,6 +17,7 @@ class ASC(IntEnum):
     ALUA_TRANSITION = 0x040A
     TARGET_PORT_STANDBY = 0x040B
     TARGET_PORT_UNAVAILABLE = 0x040C
+    LOGICAL_UNIT_NOT_READY_OFFLINE = 0x0412
     SANITIZE_IN_PROGRESS = 0x041B
     LOGICAL_UNIT_COMMUNICATION_FAILURE = 0x0800
     WRITE_ERROR = 0x0C00
@@ -95,6 +96,7 @@ _TEXTS: dict[int, str] = {
     ASC.ALUA_TRANSITION: "logical unit not accessible, asymmetric access state transition",
     ASC.TARGET_PORT_STANDBY: "logical unit not accessible, target port in standby state",
     ASC.TARGET_PORT_UNAVAILABLE: "logical unit not accessible, target port in unavailable state",
+    ASC.LOGICAL_UNIT_NOT_READY_OFFLINE: "logical unit not ready, offline",
     ASC.SANITIZE_IN_PROGRESS: "logical unit not ready, sanitize in progress",
     ASC.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA: "write error - unexpected unsolicited data",
     ASC.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED_DATA: "write error - not enough unsolicited data",

@@ -29,7 +29,10 @@ __all__ = [
     "read_capacity_10",
     "read_capacity_16",
     "report_luns",
+    "report_supported_task_management_functions",
+    "report_target_port_groups",
     "request_sense",
+    "set_target_port_groups",
     "start_stop_unit",
     "synchronize_cache_10",
     "synchronize_cache_16",
@@ -180,6 +183,24 @@ REPORT_SUPPORTED_OPERATION_CODES = Layout(
     "requested_service_action" / Int16ub,
     "allocation_length" / Int32ub,
     Padding(2),
+)
+REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "options" / bits(repd=1, _=7),
+    Padding(3),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+REPORT_TARGET_PORT_GROUPS = Layout(
+    "opcode" / Int8ub,
+    "action" / bits(parameter_data_format=3, service_action=5),
+    Padding(4),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+SET_TARGET_PORT_GROUPS = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(4), "parameter_list_length" / Int32ub, Padding(2)
 )
 UNMAP = Layout(
     "opcode" / Int8ub,
@@ -393,6 +414,36 @@ def report_luns(select_report: int = 0, *, allocation_length: int = 4096) -> byt
     """SPC-4, REPORT LUNS: 0 logical units, 1 well-known logical units, 2 both."""
     return REPORT_LUNS.build(
         opcode=Opcode.REPORT_LUNS, select_report=select_report, allocation_length=allocation_length
+    )
+
+
+def report_target_port_groups(*, extended: bool = False, allocation_length: int = 4096) -> bytes:
+    """SPC-4, REPORT TARGET PORT GROUPS; ``extended`` asks for the header with the transition time."""
+    return REPORT_TARGET_PORT_GROUPS.build(
+        opcode=Opcode.MAINTENANCE_IN,
+        action=extended << 5 | ServiceAction.REPORT_TARGET_PORT_GROUPS & 0x1F,
+        allocation_length=allocation_length,
+    )
+
+
+def set_target_port_groups(*, parameter_list_length: int) -> bytes:
+    """SPC-4, SET TARGET PORT GROUPS."""
+    return SET_TARGET_PORT_GROUPS.build(
+        opcode=Opcode.MAINTENANCE_OUT,
+        service_action=ServiceAction.SET_TARGET_PORT_GROUPS & 0x1F,
+        parameter_list_length=parameter_list_length,
+    )
+
+
+def report_supported_task_management_functions(
+    *, extended: bool = False, allocation_length: int = 16
+) -> bytes:
+    """SPC-4, REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS; ``extended`` (REPD) asks for the timeouts too."""
+    return REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS.build(
+        opcode=Opcode.MAINTENANCE_IN,
+        service_action=ServiceAction.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS & 0x1F,
+        options=extended << 7,
+        allocation_length=allocation_length,
     )
 
 

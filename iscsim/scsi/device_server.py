@@ -5,7 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from iscsim.scsi import mode_select, persistent_reserve, provisioning, reserve, sbc, spc, supported, verify
+from iscsim.scsi import (
+    mode_select,
+    persistent_reserve,
+    provisioning,
+    reserve,
+    sbc,
+    spc,
+    supported,
+    supported_functions,
+    target_port_groups,
+    verify,
+)
 from iscsim.scsi.command import Command, CommandFlag
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -32,7 +43,14 @@ COMMANDS: dict[int, Command] = {
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
 )
-COMMANDS[Opcode.MAINTENANCE_IN] = Command(service_actions={**supported.maintenance_in(COMMANDS)})
+COMMANDS[Opcode.MAINTENANCE_IN] = Command(
+    service_actions={
+        **target_port_groups.MAINTENANCE_IN,
+        **supported.maintenance_in(COMMANDS),
+        **supported_functions.MAINTENANCE_IN,
+    }
+)
+COMMANDS[Opcode.MAINTENANCE_OUT] = Command(service_actions={**target_port_groups.MAINTENANCE_OUT})
 _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
@@ -187,8 +205,10 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> N
         attention = nexus.take(unit)
         if attention is not None:
             raise CheckCondition(SenseKey.UNIT_ATTENTION, attention.value)
-    if unit.restricted and command.flags & _NEEDS_MEDIUM:
-        unit.check_medium()
+    if unit.restricted:
+        unit.access.check(nexus, command.flags)
+        if command.flags & _NEEDS_MEDIUM:
+            unit.check_medium()
 
 
 def _check_offer(mapped: MappedLUN, cdb: bytes, command: Command, offered: int) -> None:

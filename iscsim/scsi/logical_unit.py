@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asc import ASC
+from iscsim.scsi.asymmetric_access import AccessModes, AsymmetricAccess
 from iscsim.scsi.capacity import Capacity
 from iscsim.scsi.designator import (
     Association,
@@ -18,7 +20,7 @@ from iscsim.scsi.designator import (
     t10_vendor_designator,
     target_port_group_designator,
 )
-from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
 from iscsim.scsi.mode import (
     CachingPage,
     ControlPage,
@@ -62,13 +64,15 @@ class LogicalUnit:
     """One disk. The same object may be mapped under several numbers and through several ports.
 
     ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
-    is True while some commands must be refused (no medium, a reservation): the one flag the quick path looks
-    at. ``read`` is the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts
-    SCSI cannot carry.
+    is True while some commands must be refused (no medium, a reservation, an access state): the one flag the
+    quick path looks at. ``read`` is the store's own method, so that a READ costs one call less. ``access``
+    has the access states of target port groups, and ``tpgs`` says who may change them. Raises `ConfigError`
+    for texts SCSI cannot carry.
     """
 
     __slots__ = (
         "_tray_open",
+        "access",
         "block_size",
         "blocks",
         "d_sense",
@@ -112,6 +116,7 @@ class LogicalUnit:
         rotation_rate: int = 1,
         write_cache: bool = True,
         d_sense: bool = False,
+        tpgs: AccessModes = AccessModes.IMPLICIT,
     ) -> None:
         self.serial = _text("serial", serial, 200)
         self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
@@ -134,6 +139,7 @@ class LogicalUnit:
         self._tray_open = False
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
+        self.access = AsymmetricAccess(self, tpgs)
         self.reservations = Reservations(self)
         self.use_store(store)
         self.default_mode_pages = self.mode_pages()
@@ -169,7 +175,16 @@ class LogicalUnit:
             revision=self.revision,
             device_type=self.device_type,
             removable=self.removable,
+            tpgs=self.access.modes,
             version_descriptors=_VERSIONS,
+        )
+
+    def inquiry_through(self, nexus: ITNexus) -> StandardInquiry:
+        """Standard INQUIRY data with what depends on the port it is asked through."""
+        return replace(
+            self.standard_inquiry,
+            qualifier=Qualifier.NOT_CONNECTED if self.access.hides(nexus) else Qualifier.CONNECTED,
+            multiple_ports=nexus.target_ports.count > 1,
         )
 
     @property
@@ -281,7 +296,7 @@ class LogicalUnit:
 
     def update_restricted(self) -> None:
         """Look again whether some commands must be refused."""
-        self.restricted = self._tray_open or self.reservations.in_force
+        self.restricted = self._tray_open or self.reservations.in_force or self.access.restricts
 
     @property
     def medium_present(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, invalid_field, invalid_parameter
+from iscsim.scsi.command import Command, CommandFlag, invalid_field, invalid_parameter
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -145,6 +145,8 @@ def _page(current: Mapping[int, bytes], data: bytes, start: int) -> bytes:
 
 
 COMMANDS: dict[int, Command] = {
-    Opcode.MODE_SELECT_6: Command(mode_select_6, layouts.MODE_SELECT_6, data_out_length=_length_6),
-    Opcode.MODE_SELECT_10: Command(mode_select_10, layouts.MODE_SELECT_10, data_out_length=_length_10),
+    Opcode.MODE_SELECT_6: Command(mode_select_6, layouts.MODE_SELECT_6, CommandFlag.IN_STANDBY, _length_6),
+    Opcode.MODE_SELECT_10: Command(
+        mode_select_10, layouts.MODE_SELECT_10, CommandFlag.IN_STANDBY, _length_10
+    ),
 }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.lun import MAXIMUM_LUN, AddressingMethod, InvalidLUN, decode_lun, encode_lun, lun_encodings
+from iscsim.scsi.target_ports import TargetPorts
+from iscsim.scsi.task_management import TaskManagement
 from iscsim.scsi.unit_attention import UnitAttention
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ class ITNexus:
     ``initiator_port`` is ``"iqn...,i,0x00023d000001"``, ``target_port`` ``"iqn...,t,0x0001"``.
     ``unit_attentions`` holds what is still to be told, by logical unit and in the order of precedence; a unit
     with nothing to tell has no entry, so the device server's quick path looks at nothing but its truth.
+    ``target_ports`` are the ports of the whole target device, only its own one unless they are given;
+    ``task_management`` is what the transport does at this port.
     """
 
     __slots__ = (
@@ -31,6 +35,8 @@ class ITNexus:
         "target_name",
         "target_port",
         "target_port_group",
+        "target_ports",
+        "task_management",
         "unit_attentions",
     )
 
@@ -44,6 +50,8 @@ class ITNexus:
         lun_map: LUNMap,
         relative_target_port: int = 1,
         target_port_group: int = 1,
+        target_ports: TargetPorts | None = None,
+        task_management: TaskManagement = TaskManagement.NONE,
     ) -> None:
         self.initiator_name = initiator_name
         self.initiator_port = initiator_port
@@ -52,6 +60,10 @@ class ITNexus:
         self.lun_map = lun_map
         self.relative_target_port = relative_target_port
         self.target_port_group = target_port_group
+        if target_ports is None:
+            target_ports = TargetPorts(lambda: {target_port_group: (relative_target_port,)})
+        self.target_ports = target_ports
+        self.task_management = task_management
         self.unit_attentions: dict[LogicalUnit, list[UnitAttention]] = {}
 
     def establish(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:

@@ -13,7 +13,7 @@ from construct import Int16ub, Int32ub, Int64ub, Padding
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, Handler, invalid_field, invalid_parameter
+from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field, invalid_parameter
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -350,14 +350,15 @@ _RULE = ReservationRule.UNDER_PERSISTENT
 
 
 def _in(read: Callable[[Reservations], bytes]) -> Command:
-    return Command(_report(read), layouts.PERSISTENT_RESERVE_IN, reservation=_RULE)
+    return Command(_report(read), layouts.PERSISTENT_RESERVE_IN, CommandFlag.IN_STANDBY, reservation=_RULE)
 
 
 def _out(action: _Action, *, counted: bool = True) -> Command:
     return Command(
         _change(action, counted=counted),
         layouts.PERSISTENT_RESERVE_OUT,
-        data_out_length=_list_length,
+        CommandFlag.IN_STANDBY,
+        _list_length,
         reservation=_RULE,
     )
 

@@ -47,11 +47,14 @@ def inquiry(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     allocation_length, page = _inquiry_request(cdb)
     unit = mapped.logical_unit
     if page is None:
-        return Completion(Status.GOOD, unit.standard_inquiry.encode()[:allocation_length])
+        return Completion(Status.GOOD, unit.inquiry_through(nexus).encode()[:allocation_length])
     build = _VPD_PAGES.get(page)
     if build is None:
         raise invalid_field(2)
-    return Completion(Status.GOOD, build(unit, nexus)[:allocation_length])
+    data = build(unit, nexus)
+    if unit.access.hides(nexus):  # every page begins with the qualifier
+        data = bytes((Qualifier.NOT_CONNECTED << 5 | data[0],)) + data[1:]
+    return Completion(Status.GOOD, data[:allocation_length])
 
 
 def _inquiry_request(cdb: bytes) -> tuple[int, int | None]:
@@ -103,6 +106,7 @@ def request_sense(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffe
     if attention is not None:
         return _sense_data(Sense.of(SenseKey.UNIT_ATTENTION, attention.value), cdb)
     try:
+        unit.access.check(nexus, CommandFlag.NONE)
         unit.check_medium()
     except CheckCondition as condition:
         return _sense_data(condition.sense, cdb)
@@ -160,7 +164,9 @@ def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl
 
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
-_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
+# What works before anything else does.
+_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION | CommandFlag.IN_ANY_ACCESS_STATE
+_IN_STANDBY = CommandFlag.IN_STANDBY
 
 COMMANDS: dict[int, Command] = {
     Opcode.TEST_UNIT_READY: Command(
@@ -170,8 +176,8 @@ COMMANDS: dict[int, Command] = {
         request_sense, layouts.REQUEST_SENSE, _BEFORE_ATTENTION, reservation=_ALWAYS
     ),
     Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, _BEFORE_ATTENTION, reservation=_ALWAYS),
-    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, reservation=_READS),
-    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, reservation=_READS),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, _IN_STANDBY, reservation=_READS),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, _IN_STANDBY, reservation=_READS),
     Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, _BEFORE_ATTENTION, reservation=_ALWAYS),
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import construct
 from construct import Int8ub, Int16ub, Padding
 
 from iscsim.scsi import cdb as layouts
+from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits
@@ -90,7 +91,14 @@ def _by_service_action(table: Table, opcode: int, service_action: int) -> Comman
 
 
 def _is_supported(row: Command, unit: LogicalUnit) -> bool:
-    return unit.thin or not row.flags & CommandFlag.THIN_ONLY
+    return all(holds(unit) for flag, holds in _CONDITIONS.items() if row.flags & flag)
+
+
+_CONDITIONS: dict[CommandFlag, Callable[[LogicalUnit], bool]] = {
+    CommandFlag.THIN_ONLY: lambda unit: unit.thin,
+    CommandFlag.ASYMMETRIC_ONLY: lambda unit: bool(unit.access.modes),
+    CommandFlag.EXPLICIT_ONLY: lambda unit: bool(unit.access.modes & AccessModes.EXPLICIT),
+}
 
 
 def _all_commands(table: Table, unit: LogicalUnit, timeouts: bool) -> bytes:
@@ -129,7 +137,9 @@ def cdb_usage(layout: Layout, opcode: int, service_action: int = 0) -> bytes:
         if field.name is None:
             usage += bytes(field.sizeof())
         elif isinstance(field.subcon, construct.Transformed):
-            usage.append(sum(layout.masks(field.name).values()))
+            looked_at = layout.masks(field.name)
+            action = service_action if looked_at.pop("service_action", 0) else 0
+            usage.append(sum(looked_at.values()) | action)
         else:
             usage += b"\xff" * field.sizeof()
     usage[0] = opcode

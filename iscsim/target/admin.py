@@ -6,17 +6,19 @@ Each takes keyword arguments and returns what JSON can say; ``iscsim serve --con
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessState
 
 if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.node import NetworkEntity, TargetNode
     from iscsim.target.session import TargetSession
 
 
 class TargetAdmin:
-    """Looks at, and ends, what one network entity serves. ``stop`` ends the serving itself."""
+    """Looks at, changes and ends what one network entity serves. ``stop`` ends the serving itself."""
 
     def __init__(self, entity: NetworkEntity, stop: Callable[[], None]) -> None:
         self._entity = entity
@@ -29,6 +31,7 @@ class TargetAdmin:
             "targets": self.targets,
             "sessions": self.sessions,
             "end_session": self.end_session,
+            "set_access_state": self.set_access_state,
             "stop": self.stop,
         }
 
@@ -48,6 +51,23 @@ class TargetAdmin:
                 session.end("ended by the administrator")
                 return row
         raise ConfigError(f"no session with handle {tsih}")
+
+    async def set_access_state(
+        self, target: str, portal_group: int, state: str, lun: int | Literal["all"] = "all"
+    ) -> dict[str, Any]:
+        """Change how LUNs may be used through a portal group; returns the target's row.
+
+        ``state`` is one of active/optimized, active/non-optimized, standby, unavailable, offline and
+        transitioning, which is the first half of a change: the next call is the second. Raises ConfigError
+        for a target, portal group, LUN or state that is not there.
+        """
+        node = self._entity.nodes.get(target)
+        if node is None:
+            raise ConfigError(f"no target {target!r:.300}")
+        if type(portal_group) is not int or (lun != "all" and type(lun) is not int):
+            raise ConfigError("portal_group is a tag, lun is a number or all")
+        node.set_access_state(portal_group, AccessState.of(state), None if lun == "all" else lun)
+        return _node_row(node)
 
     async def stop(self) -> bool:
         """Stop serving."""
@@ -71,6 +91,7 @@ def _node_row(node: TargetNode) -> dict[str, Any]:
                 "blocks": mapped.logical_unit.blocks,
                 "block_size": mapped.logical_unit.block_size,
                 "read_only": mapped.read_only,
+                "access_states": _access_rows(node, mapped.logical_unit),
             }
             for mapped in node.lun_map
         ],
@@ -78,6 +99,14 @@ def _node_row(node: TargetNode) -> dict[str, Any]:
             {"initiator": acl.initiator_name, "chap": acl.chap is not None} for acl in node.acls.values()
         ],
     }
+
+
+def _access_rows(node: TargetNode, unit: LogicalUnit) -> list[dict[str, Any]]:
+    rows = []
+    for tag in sorted(node.portal_groups):
+        found = unit.access.group(node.target_port_group_of(tag), node.ports)
+        rows.append({"portal_group_tag": tag, "state": found.state.text, "preferred": found.preferred})
+    return rows
 
 
 def _session_row(session: TargetSession) -> dict[str, Any]:

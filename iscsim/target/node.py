@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
 from iscsim.pdu.text import MAX_VALUE_LENGTH
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.device_server import DeviceServer
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
+from iscsim.scsi.target_ports import TargetPorts
 from iscsim.session.chap import ChapConfig
 from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
 from iscsim.target.policy import RFC, TargetPolicy
@@ -38,11 +40,16 @@ class Portal:
 
 @dataclass(slots=True, eq=False)
 class PortalGroup:
-    """Portals through which one session may spread, and their tag (RFC 7143 section 13.9)."""
+    """Portals through which one session may spread, and their tag (RFC 7143 section 13.9).
+
+    To SCSI it is one port, whose relative identifier is the tag. It is in the target port group of the same
+    number, unless ``target_port_group`` names another before anybody logs in.
+    """
 
     tag: int
     portals: list[Portal] = field(default_factory=list)
     enabled: bool = True
+    target_port_group: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +65,9 @@ class TargetNode:
     """An iSCSI target node.
 
     Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
-    all others. ``chap`` is for those who need no ACL. Raises ConfigError for a name or alias that cannot be.
+    all others. ``chap`` is for those who need no ACL. ``ports`` are the SCSI ports, as they are at any
+    moment: nodes that are one SCSI device between them share one object. Raises ConfigError for a name or
+    alias that cannot be.
     """
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
@@ -70,6 +79,49 @@ class TargetNode:
         self.acls: dict[str, ACL] = {}
         self.chap: ChapConfig | None = None
         self.sessions: list[TargetSession] = []
+        self.ports = TargetPorts(self.port_groups)
+
+    def port_groups(self) -> dict[int, list[int]]:
+        """Target port group -> relative target ports of this node.
+
+        A portal group that was turned off is no port any more, once the last session through it has ended.
+        """
+        tags = {tag for tag, group in self.portal_groups.items() if group.enabled}
+        found: dict[int, list[int]] = {}
+        for tag in tags | {session.portal_group_tag for session in self.sessions}:
+            found.setdefault(self.target_port_group_of(tag), []).append(tag)
+        return found
+
+    def target_port_group_of(self, portal_group_tag: int) -> int:
+        """The target port group of the port that a portal group is."""
+        group = self.portal_groups.get(portal_group_tag)
+        named = group.target_port_group if group is not None else None
+        return portal_group_tag if named is None else named
+
+    def units(self, number: int | None = None) -> list[LogicalUnit]:
+        """The units somebody may see, each once; with ``number`` those under it, in whichever LUN map."""
+        maps = [self.lun_map, *(acl.lun_map for acl in self.acls.values())]
+        found = (mapped for lun_map in maps for mapped in lun_map if number in (None, mapped.number))
+        return list(dict.fromkeys(mapped.logical_unit for mapped in found))
+
+    def set_access_state(self, portal_group_tag: int, state: AccessState, lun: int | None = None) -> None:
+        """An implicit asymmetric access state change of one unit or all: see `AsymmetricAccess.set_state`.
+
+        It holds for the whole target port group of that portal group.
+
+        Raises:
+            ConfigError: no such portal group or LUN, or no such state on a unit; then nothing changes.
+        """
+        if portal_group_tag not in self.portal_groups:
+            raise ConfigError(f"{self.name} has no portal group {portal_group_tag}")
+        units = self.units(lun)
+        if not units:
+            raise ConfigError(f"{self.name} has no LUN{'' if lun is None else f' {lun}'}")
+        group = self.target_port_group_of(portal_group_tag)
+        for unit in units:
+            unit.access.check_change(group, state)
+        for unit in units:
+            unit.access.set_state(group, state, ports=self.ports)
 
     def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
         """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.

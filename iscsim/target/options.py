@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
@@ -52,6 +53,7 @@ class LUNSpec:
     size: int | None = None
     wwn: str | None = None
     serial: str | None = None
+    tpgs: AccessModes = AccessModes.IMPLICIT
 
     def store(self) -> BlockStore:
         """The blocks: memory for a size, a file for anything else. Raises ConfigError."""
@@ -80,6 +82,7 @@ class LUNSpec:
             read_only=self.readonly,
             removable=self.removable,
             thin=self.thin,
+            tpgs=self.tpgs,
         )
 
 
@@ -100,6 +103,7 @@ _LUN_OPTIONS: dict[str, Callable[[str], Any]] = {
     "size": lambda text: parse_size(text),
     "wwn": lambda text: normalize_wwn(text),
     "serial": str,
+    "tpgs": lambda text: _access_modes(text),
 }
 
 
@@ -107,6 +111,14 @@ def _block_size(text: str) -> int:
     if text not in ("512", "4096"):
         raise ConfigError(f"block_size={text}: expected 512 or 4096")
     return int(text)
+
+
+def _access_modes(text: str) -> AccessModes:
+    """Who may change the access states of the unit."""
+    names = {"none": 0, "implicit": 1, "explicit": 2, "both": 3}
+    if text not in names:
+        raise ConfigError(f"tpgs={text}: expected {', '.join(names)}")
+    return AccessModes(names[text])
 
 
 def parse_lun(text: str) -> LUNSpec:

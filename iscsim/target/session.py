@@ -10,6 +10,7 @@ from iscsim.session.names import initiator_port_name, target_port_name
 from iscsim.session.numbering import CommandWindow
 from iscsim.session.parameters import Parameters
 from iscsim.target.held import HeldRequests
+from iscsim.target.task_management import SUPPORTED
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
@@ -89,6 +90,8 @@ def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_
         target_name=node.name,
         target_port=target_port_name(node.name, portal_group_tag),
         relative_target_port=portal_group_tag,
-        target_port_group=portal_group_tag,
+        target_port_group=node.target_port_group_of(portal_group_tag),
+        target_ports=node.ports,
+        task_management=SUPPORTED,
         lun_map=node.lun_map_of(initiator_name),
     )

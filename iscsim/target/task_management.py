@@ -17,6 +17,7 @@ from iscsim.pdu import (
     TaskManagementResponse,
     TaskManagementResponseCode,
 )
+from iscsim.scsi.task_management import TaskManagement
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.numbering import serial_add, serial_less
 from iscsim.target.rejection import RequestRejected
@@ -225,3 +226,14 @@ _FUNCTIONS: dict[int, _Function] = {
     TaskManagementFunction.TARGET_COLD_RESET: _Function(_target_cold_reset),
     TaskManagementFunction.TASK_REASSIGN: _Function(_task_reassign),
 }
+
+_SCSI_NAMES = {
+    TaskManagementFunction.ABORT_TASK: TaskManagement.ABORT_TASK,
+    TaskManagementFunction.ABORT_TASK_SET: TaskManagement.ABORT_TASK_SET,
+    TaskManagementFunction.CLEAR_ACA: TaskManagement.CLEAR_ACA,
+    TaskManagementFunction.CLEAR_TASK_SET: TaskManagement.CLEAR_TASK_SET,
+    TaskManagementFunction.LOGICAL_UNIT_RESET: TaskManagement.LOGICAL_UNIT_RESET,
+    TaskManagementFunction.TARGET_WARM_RESET: TaskManagement.TARGET_RESET,
+}
+SUPPORTED = TaskManagement(sum(name for function, name in _SCSI_NAMES.items() if function in _FUNCTIONS))
+"""What of the table SCSI has a name for: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS tells it."""

@@ -29,7 +29,7 @@ def test_all_commands_are_the_table(rig):
         (opcode, action)
         for opcode, command in COMMANDS.items()
         for action in (command.service_actions or [0])
-        if (opcode, action) not in {(0x42, 0), (0x9E, 0x12)}
+        if (opcode, action) not in {(0x42, 0), (0x9E, 0x12), (0xA4, 0x0A)}
     }
     assert {(0x9E, 0x10), (0xA3, 0x0C), (0x28, 0)} <= found
     assert all(entry["cdb_length"] == cdb.cdb_length(entry["opcode"]) for entry in entries)
