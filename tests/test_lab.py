@@ -43,6 +43,29 @@ async def test_lun_may_be_described_as_for_serve_while_a_session_lives() -> None
             target.add_lun(5, "1M")
 
 
+async def test_access_state_is_changed_while_a_session_lives() -> None:
+    async with iscsim.serve(portals=2) as target, iscsim.connect(target.portals[1], target.name) as session:
+        (unit,) = await session.scan()
+        target.set_access_state(2, "standby")
+        with pytest.raises(iscsim.CommandFailed, match="target port in standby state"):
+            await session.read(unit, 0, 1)
+        target.set_access_state(2, "active/optimized", lun=1)
+        assert await session.read(unit, 0, 1) == bytes(512)
+
+
+@pytest.mark.parametrize("state", ["standby", "unavailable", "offline", "transitioning"])
+async def test_path_that_is_not_active_is_left_out_and_the_other_used(state: str) -> None:
+    async with (
+        iscsim.serve(portals=2) as target,
+        iscsim.connect(target.portals[0], target.name) as first,
+        iscsim.connect(target.portals[1], target.name) as second,
+    ):
+        target.set_access_state(2, state)
+        (disk,) = await iscsim.group_paths([first, second])
+        assert [path.session for path in disk.paths] == [first]
+        await disk.write(0, b"x" * 512)
+
+
 async def test_what_is_no_unit_is_refused_at_once() -> None:
     async with iscsim.serve() as target:
         with pytest.raises(iscsim.ConfigError, match="expected a LogicalUnit, not '64M'"):

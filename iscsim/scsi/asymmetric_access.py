@@ -44,11 +44,11 @@ class AccessState(IntEnum):
     @classmethod
     def of(cls, text: str) -> AccessState:
         """The state of that `text`. Raises `ConfigError` for another one."""
-        found = {state.text: state for state in cls}
-        try:
-            return found[text]
-        except KeyError:
-            raise ConfigError(f"access state {text!r:.40}: expected one of {', '.join(found)}") from None
+        for state in cls:
+            if state.text == text:
+                return state
+        names = ", ".join(state.text for state in cls)
+        raise ConfigError(f"access state {text!r:.40}: expected one of {names}")
 
 
 class AccessModes(IntFlag):

@@ -61,7 +61,7 @@ class TargetAdmin:
         transitioning, which is the first half of a change: the next call is the second. Raises ConfigError
         for a target, portal group, LUN or state that is not there.
         """
-        node = self._entity.nodes.get(target)
+        node = self._entity.nodes.get(target) if isinstance(target, str) else None
         if node is None:
             raise ConfigError(f"no target {target!r:.300}")
         if type(portal_group) is not int or (lun != "all" and type(lun) is not int):

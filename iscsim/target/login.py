@@ -140,7 +140,7 @@ class LoginService:
         if normal:
             assert node is not None
             nexus = make_nexus(node, result.initiator_name, result.isid, self.portal_group_tag)
-            old = node.find_session(result.initiator_name, result.isid, nexus.target_port_group)
+            old = node.find_session(result.initiator_name, result.isid, self.portal_group_tag)
             if old is not None:
                 old.end(_REINSTATED)
         else:

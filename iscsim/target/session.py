@@ -42,7 +42,7 @@ class TargetSession:
         self.tsih = tsih
         self.parameters = parameters
         self.initiator_name = parameters.initiator_name
-        self.portal_group_tag = nexus.target_port_group if nexus else 0
+        self.portal_group_tag = nexus.relative_target_port if nexus else 0
         self.window = CommandWindow(first_cmd_sn, (node or entity).policy.command_window)
         self.nexus = nexus
         self.discovers_at: object = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -45,3 +46,43 @@ async def test_stop_is_passed_on() -> None:
     async with iscsim.serve() as target:
         assert await TargetAdmin(target.server.entity, lambda: stopped.append(True)).stop()
     assert stopped == [True]
+
+
+async def test_access_state_is_changed_and_shown() -> None:
+    async with iscsim.serve(luns={1: "1M", 2: "1M"}, portals=2) as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        await admin.set_access_state(target.name, 2, "standby", lun=1)
+        row = await admin.set_access_state(target.name, 1, "active/non-optimized")
+        assert row == (await admin.targets())[0]
+    shown = {lun["lun"]: [each["state"] for each in lun["access_states"]] for lun in row["luns"]}
+    assert shown == {
+        1: ["active/non-optimized", "standby"],
+        2: ["active/non-optimized", "active/optimized"],
+    }
+    assert row["luns"][0]["access_states"][1] == {
+        "portal_group_tag": 2,
+        "state": "standby",
+        "preferred": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"target": "iqn.none"}, "no target 'iqn.none'"),
+        ({"portal_group": 3}, "no portal group 3"),
+        ({"lun": 7}, "no LUN 7"),
+        ({"state": "asleep"}, "access state 'asleep': expected one of"),
+        ({"state": "logical-block-dependent"}, "does not support"),
+        ({"portal_group": "1"}, "portal_group is a tag"),
+        ({"lun": "some"}, "lun is a number or all"),
+        ({"state": ["standby"]}, "expected one of"),
+        ({"target": ["x"]}, "no target"),
+    ],
+)
+async def test_access_state_that_cannot_be_is_refused(arguments: dict[str, Any], complaint: str) -> None:
+    async with iscsim.serve() as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        wanted = {"target": target.name, "portal_group": 1, "state": "standby"} | arguments
+        with pytest.raises(iscsim.ConfigError, match=complaint):
+            await admin.set_access_state(**wanted)

@@ -4,6 +4,7 @@ import pytest
 from exchanges.ladder import INITIATOR, TARGET, discover, log_in, make_entity, node_of
 
 from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.store import MemoryStore
@@ -141,3 +142,56 @@ def test_discovery_without_any_chap_asks_for_none() -> None:
     entity = NetworkEntity()
     entity.add_target("iqn.2026-11.test:a")
     assert entity.discovery_chap_of("iqn.2026-11.test:me") is None
+
+
+def test_ports_are_the_portal_groups_that_are_on():
+    node = node_of(make_entity())
+    group = node.add_portal(Portal("192.0.2.2"), tag=7)
+    assert dict(node.ports) == {1: (1,), 7: (7,)}
+    group.target_port_group = 1
+    assert dict(node.ports) == {1: (1, 7)}
+    group.enabled = False
+    assert dict(node.ports) == {1: (1,)}
+
+
+def test_units_are_those_of_every_map_each_once():
+    node = TargetNode(TARGET)
+    shared, own = (LogicalUnit(MemoryStore(8), serial=serial) for serial in ("shared", "own"))
+    node.add_lun(0, shared)
+    lun_map = LUNMap()
+    lun_map.add(0, own)
+    lun_map.add(1, shared)
+    node.add_acl(INITIATOR, lun_map=lun_map)
+    assert (node.units(), node.units(1), node.units(2)) == ([shared, own], [shared], [])
+
+
+def test_access_state_may_be_that_of_one_unit_or_all():
+    node = node_of(make_entity())
+    first, second = node.units()
+    node.set_access_state(1, AccessState.STANDBY, 1)
+    assert [unit.access.state(1, node.ports) for unit in (first, second)] == [0, AccessState.STANDBY]
+    node.set_access_state(1, AccessState.UNAVAILABLE)
+    assert {unit.access.state(1, node.ports) for unit in (first, second)} == {AccessState.UNAVAILABLE}
+
+
+@pytest.mark.parametrize(
+    "group, state, lun, complaint",
+    [
+        (2, AccessState.STANDBY, None, "no portal group 2"),
+        (1, AccessState.STANDBY, 9, "no LUN 9"),
+        (1, AccessState.LOGICAL_BLOCK_DEPENDENT, None, "does not support"),
+    ],
+)
+def test_access_state_that_cannot_be_changes_nothing(group, state, lun, complaint):
+    node = node_of(make_entity())
+    with pytest.raises(ConfigError, match=complaint):
+        node.set_access_state(group, state, lun)
+    assert not any(unit.restricted for unit in node.units())
+
+
+def test_state_one_unit_cannot_have_is_given_to_none():
+    node = node_of(make_entity())
+    node.units()[1].access.supported = frozenset({AccessState.ACTIVE_OPTIMIZED})
+    with pytest.raises(ConfigError, match="does not support the access state standby"):
+        node.set_access_state(1, AccessState.STANDBY)
+    assert node.units()[0].access.state(1) is AccessState.ACTIVE_OPTIMIZED

@@ -91,6 +91,7 @@ def test_lun_of_a_size_that_is_no_multiple_of_the_block_size_is_refused() -> Non
         ("1=64M,block_size=520", "expected 512 or 4096"),
         ("1=64M,thin=perhaps", "expected yes or no"),
         ("1=64M,wwn=123", "not an NAA-6 name"),
+        ("1=64M,tpgs=ask", "tpgs=ask: expected none, implicit, explicit, both"),
     ],
 )
 def test_lun_of_another_form_is_refused(text: str, complaint: str) -> None:
@@ -151,3 +152,12 @@ def test_what_may_be_a_password_is_not_shown(text: str) -> None:
     with pytest.raises(ConfigError, match="not an initiator") as caught:
         parse_initiator(text)
     assert "never-to-be-shown" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option, modes",
+    [("", 1), (",tpgs=none", 0), (",tpgs=implicit", 1), (",tpgs=explicit", 2), (",tpgs=both", 3)],
+)
+def test_lun_says_who_changes_its_access_states(option: str, modes: int) -> None:
+    unit = parse_lun(f"1=64M{option}").logical_unit("iqn.2026-11.org.iscsim:disk", "ISCSIM", "DISK")
+    assert unit.access.modes == modes

@@ -40,6 +40,14 @@ def test_the_ports_of_a_nexus_are_named_as_scsi_has_it():
     assert (nexus.target_port_group, nexus.relative_target_port) == (3, 3)
 
 
+def test_a_nexus_sees_the_ports_of_its_node():
+    node = node_of(make_entity())
+    node.portal_groups[1].target_port_group = 5
+    nexus = make_nexus(node, INITIATOR, ISID, 1)
+    assert (nexus.target_port_group, nexus.relative_target_port) == (5, 1)
+    assert nexus.target_ports is node.ports
+
+
 def test_the_end_takes_tasks_connections_and_nexus_along():
     exchange = log_in(keys=R2T_ONLY) >> write_10() >> read_10(cmd_sn=5) << like(ReadyToTransfer)
     session, unit = exchange.session, unit_of(exchange.session.entity)

@@ -30,6 +30,7 @@ from iscsim.pdu import (
 )
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.target.task_management import _SCSI_NAMES, SUPPORTED
 
 Function = TaskManagementFunction
 Code = TaskManagementResponseCode
@@ -351,3 +352,12 @@ def test_a_cold_reset_ends_the_sessions_of_its_node_only():
     exchange = log_in(entity) >> task_management(Function.TARGET_COLD_RESET)
     assert exchange << done() << ended("target cold reset")
     assert other >> nop_out() << like(NOPIn)
+
+
+@pytest.mark.parametrize("function", TaskManagementFunction)
+def test_what_is_reported_as_supported_is_what_is_carried_out(function):
+    """Of the functions SCSI has a name for, no more and no fewer than the table has."""
+    name = _SCSI_NAMES.get(function)
+    exchange = log_in() >> task_management(function, immediate=True)
+    known = exchange.next().response != TaskManagementResponseCode.FUNCTION_NOT_SUPPORTED
+    assert name is None or bool(SUPPORTED & name) == known
