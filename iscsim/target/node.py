@@ -13,6 +13,7 @@ from iscsim.scsi.device_server import DeviceServer
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.target_ports import TargetPorts
+from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
 from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
 from iscsim.target.policy import RFC, TargetPolicy
@@ -126,15 +127,25 @@ class TargetNode:
     def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
         """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.
 
+        Sessions see the new port at once; a second one changes INQUIRY data, and they hear 3F/03.
+
         Raises:
             ConfigError: the tag is not one of 1 to 65535.
         """
         tag = tag if tag is not None else max(self.portal_groups, default=0) + 1
         if not 1 <= tag <= 65535:
             raise ConfigError(f"target portal group tag {tag} is not one of 1 to 65535")
+        had_several = self.ports.count > 1
         group = self.portal_groups.setdefault(tag, PortalGroup(tag))
         group.portals.append(portal)
+        if (self.ports.count > 1) is not had_several:  # MULTIP
+            self._tell_inquiry_changed()
         return group
+
+    def _tell_inquiry_changed(self) -> None:
+        for nexus in (session.nexus for session in self.sessions if session.nexus is not None):
+            for mapped in nexus.lun_map:
+                nexus.establish(mapped.logical_unit, UnitAttention.INQUIRY_DATA_CHANGED)
 
     def add_lun(self, number: int, logical_unit: LogicalUnit, *, read_only: bool = False) -> None:
         """Map a logical unit for everybody without a map of his own."""

@@ -183,3 +183,14 @@ def test_supported_functions_are_those_task_management_carries_out():
         | TaskManagement.LOGICAL_UNIT_RESET
         | TaskManagement.TARGET_RESET
     )
+
+
+def test_second_port_changes_inquiry_data():
+    entity = make_entity()
+    exchange = log_in(entity)
+    assert not asked(exchange, cdb.inquiry(allocation_length=96))[6] & 0x10
+    node_of(entity).add_portal(Portal("192.0.2.2"))
+    assert sense_of(exchange >> test_unit_ready()) == "06/3f/03"
+    assert asked(exchange, cdb.inquiry(allocation_length=96))[6] & 0x10
+    node_of(entity).add_portal(Portal("192.0.2.3"))
+    assert exchange >> test_unit_ready() << like(SCSIResponse, status=0)
