@@ -94,6 +94,23 @@ def test_report_is_read_back_in_both_formats(two):
     )
 
 
+def test_report_is_that_of_lio_for_the_same_group(recorded, make_rig):
+    """LIO's one group, number 0, with states and port as ours; Linux asks for 4 bytes first."""
+    for row in recorded("a30a", peer="LIO"):
+        rig = make_rig()
+        rig.groups = {0: [1]}
+        rig.nexus.target_port_group = 0
+        assert rig.good(row.cdb) == row.data[: int.from_bytes(row.cdb[6:10], "big")]
+        (group,), time_s = parse_report(row.data)
+        assert (group.group, group.ports, group.state, time_s) == (0, (1,), 0, 0)
+        assert group.supported == rig.unit.access.supported
+
+
+def test_inquiry_with_both_modes_has_the_tpgs_of_lio(recorded, make_rig):
+    (lio,) = {row.data[5] >> 4 & 3 for row in recorded("12000000", peer="LIO", lun="00c5")}
+    assert make_rig(tpgs=AccessModes.BOTH).good(cdb.inquiry())[5] >> 4 & 3 == lio
+
+
 @pytest.mark.parametrize("length", [0, 3, 4, 11, 12, 20, 31])
 def test_report_that_was_cut_cannot_be_parsed(two, length):
     with pytest.raises(ValueError, match="bytes"):
