@@ -45,7 +45,10 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Capture every session to a pcapng file.")
     ] = None,
     control: Annotated[
-        Path | None, typer.Option(metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, stop.")
+        Path | None,
+        typer.Option(
+            metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, set_access_state, stop."
+        ),
     ] = None,
     run_command: Annotated[
         str | None,

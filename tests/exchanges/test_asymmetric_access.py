@@ -131,6 +131,7 @@ def test_portal_groups_may_share_a_target_port_group():
     node = node_of(entity)
     node.add_portal(Portal("192.0.2.2")).target_port_group = 1
     first, second = (log_in(entity, portal=portal) for portal in entity.portals)
+    assert [each.session.portal_group_tag for each in (first, second)] == [1, 2]
     (group,), _ = parse_report(asked(first, REPORT))
     assert (group.group, group.ports) == (1, (1, 2))
     node.set_access_state(2, STANDBY)
