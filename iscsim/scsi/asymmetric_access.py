@@ -96,18 +96,31 @@ class AsymmetricAccess:
 
     A unit may be mapped in several devices, each with groups of its own. ``ports`` says which device is meant
     (for iSCSI `TargetNode.ports`); None means all of them, those to come included. States outlive resets and
-    sessions. ``supported`` are the states that may be set, ``implicit_transition_time_s`` (0 to 255, 0 for
-    unknown) is what the extended header of REPORT TARGET PORT GROUPS says.
+    sessions. ``supported`` are the states that may be set. Raises `ConfigError` for modes that are none.
     """
 
-    __slots__ = ("_groups", "_unit", "implicit_transition_time_s", "modes", "supported")
+    __slots__ = ("_groups", "_implicit_transition_time_s", "_unit", "modes", "supported")
 
     def __init__(self, unit: LogicalUnit, modes: AccessModes = AccessModes.IMPLICIT) -> None:
         self._unit = unit
+        if not AccessModes.NONE <= modes <= AccessModes.BOTH:
+            raise ConfigError(f"access modes {modes}: expected 0 to 3")
         self.modes = AccessModes(modes)
         self.supported = SUPPORTED
-        self.implicit_transition_time_s = 0
+        self._implicit_transition_time_s = 0
         self._groups: dict[_Key, GroupAccess] = {}  # what was changed last comes last
+
+    @property
+    def implicit_transition_time_s(self) -> int:
+        """How long a change may take, which REPORT TARGET PORT GROUPS says; 0 is unknown."""
+        return self._implicit_transition_time_s
+
+    @implicit_transition_time_s.setter
+    def implicit_transition_time_s(self, seconds: int) -> None:
+        """Raises `ConfigError` for what does not fit in a byte."""
+        if not 0 <= seconds <= 255:
+            raise ConfigError(f"implicit transition time {seconds} s: expected 0 to 255")
+        self._implicit_transition_time_s = seconds
 
     def group(self, group: int, ports: TargetPorts | None = None) -> GroupAccess:
         """What holds for a group; without ``ports`` what was said of it last, for whatever device."""

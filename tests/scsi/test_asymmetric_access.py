@@ -18,9 +18,9 @@ REFUSED = {
 }
 REPORT, SET = (0xA3, 0x0A), (0xA4, 0x0A)
 ALWAYS = {(0x03, None), (0x12, None), (0xA0, None), REPORT}
-IN_STANDBY = {(opcode, None) for opcode in (0x15, 0x55, 0x1A, 0x5A)} | {
-    *((0x5E, action) for action in range(4)),
-    *((0x5F, action) for action in range(8)),
+IN_STANDBY = {(opcode, None) for opcode in (0x15, 0x55, 0x1A, 0x5A, 0x1C, 0x1D, 0x4C, 0x4D, 0x3B, 0x3C)} | {
+    *((0x5E, action) for action in range(32)),
+    *((0x5F, action) for action in range(32)),
 }
 ALLOWED = {
     AccessState.STANDBY: ALWAYS | {SET} | IN_STANDBY,
@@ -288,6 +288,18 @@ def test_supported_states_can_be_fewer(rig):
     rig.unit.access.set_state(1, AccessState.STANDBY)
     with pytest.raises(ConfigError, match="transitioning"):
         rig.unit.access.transition(1, AccessState.ACTIVE_OPTIMIZED)
+
+
+@pytest.mark.parametrize("modes", [-1, 4, 7])
+def test_there_are_four_modes(make_rig, modes):
+    with pytest.raises(ConfigError, match=f"access modes {modes}: expected 0 to 3"):
+        make_rig(tpgs=modes)
+
+
+@pytest.mark.parametrize("seconds", [-1, 256])
+def test_transition_time_is_one_byte(rig, seconds):
+    with pytest.raises(ConfigError, match="expected 0 to 255"):
+        rig.unit.access.implicit_transition_time_s = seconds
 
 
 @pytest.mark.parametrize("state", AccessState)
