@@ -37,13 +37,13 @@ class CommandFlag(IntFlag):
     EXACT_DATA_OUT = 8
     # SPC-4, asymmetric access: runs although the unit is in standby, unavailable or offline, or in transition
     # at the port it came through.
-    IN_STANDBY = 0x100
-    IN_UNAVAILABLE = 0x200
-    IN_TRANSITION = 0x400
+    IN_STANDBY = 1 << 16
+    IN_UNAVAILABLE = 1 << 17
+    IN_TRANSITION = 1 << 18
     IN_ANY_ACCESS_STATE = IN_STANDBY | IN_UNAVAILABLE | IN_TRANSITION
     # There only on units with asymmetric access, or with explicit asymmetric access.
-    ASYMMETRIC_ONLY = 0x800
-    EXPLICIT_ONLY = 0x1000
+    ASYMMETRIC_ONLY = 1 << 19
+    EXPLICIT_ONLY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
