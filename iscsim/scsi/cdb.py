@@ -15,7 +15,10 @@ __all__ = [
     "ServiceAction",
     "cdb_length",
     "cdb_name",
+    "extended_copy",
     "inquiry",
+    "log_select",
+    "log_sense",
     "mode_select_6",
     "mode_select_10",
     "mode_sense_6",
@@ -28,6 +31,7 @@ __all__ = [
     "read_16",
     "read_capacity_10",
     "read_capacity_16",
+    "receive_copy_results",
     "report_luns",
     "report_supported_task_management_functions",
     "report_target_port_groups",
@@ -201,6 +205,36 @@ REPORT_TARGET_PORT_GROUPS = Layout(
 )
 SET_TARGET_PORT_GROUPS = Layout(
     "opcode" / Int8ub, "service_action" / Int8ub, Padding(4), "parameter_list_length" / Int32ub, Padding(2)
+)
+EXTENDED_COPY = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(8), "parameter_list_length" / Int32ub, Padding(2)
+)
+RECEIVE_COPY_RESULTS = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "list_identifier" / Int8ub,
+    Padding(7),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+LOG_SELECT = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, pcr=1, sp=1),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    Padding(3),
+    "parameter_list_length" / Int16ub,
+    Padding(1),
+)
+LOG_SENSE = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, ppc=1, sp=1),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    Padding(1),
+    "parameter_pointer" / Int16ub,
+    "allocation_length" / Int16ub,
+    Padding(1),
 )
 UNMAP = Layout(
     "opcode" / Int8ub,
@@ -407,6 +441,45 @@ def persistent_reserve_out(
         service_action=service_action & 0x1F,
         scope_type=reservation_type,
         parameter_list_length=parameter_list_length,
+    )
+
+
+def extended_copy(parameters: bytes) -> bytes:
+    """SPC-4, EXTENDED COPY (LID1); ``parameters`` is sent as Data-Out."""
+    return EXTENDED_COPY.build(opcode=Opcode.EXTENDED_COPY, parameter_list_length=len(parameters))
+
+
+def receive_copy_results(
+    service_action: int, list_identifier: int = 0, *, allocation_length: int = 1024
+) -> bytes:
+    """SPC-4: 0 RECEIVE COPY STATUS, 3 RECEIVE COPY OPERATING PARAMETERS, 4 RECEIVE COPY FAILURE DETAILS."""
+    return RECEIVE_COPY_RESULTS.build(
+        opcode=Opcode.RECEIVE_COPY_RESULTS,
+        service_action=service_action & 0x1F,
+        list_identifier=list_identifier,
+        allocation_length=allocation_length,
+    )
+
+
+def log_select(page: int = 0, subpage: int = 0, *, control: int = 1, reset: bool = True) -> bytes:
+    """SPC-4, LOG SELECT without a parameter list: by default sets the counters of ``page`` (0: of all) to
+    zero.
+    """
+    return LOG_SELECT.build(
+        opcode=Opcode.LOG_SELECT, flags=reset << 1, page=control << 6 | page, subpage=subpage
+    )
+
+
+def log_sense(
+    page: int, subpage: int = 0, *, control: int = 1, pointer: int = 0, allocation_length: int = 4096
+) -> bytes:
+    """SPC-4, LOG SENSE; ``control`` is PC: 1 cumulative, 3 default cumulative values."""
+    return LOG_SENSE.build(
+        opcode=Opcode.LOG_SENSE,
+        page=control << 6 | page,
+        subpage=subpage,
+        parameter_pointer=pointer,
+        allocation_length=allocation_length,
     )
 
 

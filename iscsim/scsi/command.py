@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -10,10 +11,18 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.reservations import ReservationRule
-from iscsim.scsi.sense import ASC, CheckCondition, FieldPointer, SenseKey
+from iscsim.scsi.sense import ASC, CheckCondition, FieldPointer, Sense, SenseKey
 from iscsim.scsi.store import Buffer
 
-__all__ = ["Command", "CommandFlag", "DataOutLength", "Handler", "invalid_field", "invalid_parameter"]
+__all__ = [
+    "Command",
+    "CommandFlag",
+    "DataOutLength",
+    "Handler",
+    "invalid_field",
+    "invalid_parameter",
+    "store_sense",
+]
 
 # nexus, unit, CDB (16 bytes or more), Data-Out. Raises CheckCondition.
 Handler = Callable[[ITNexus, MappedLUN, bytes, Buffer], Completion]
@@ -73,3 +82,10 @@ def invalid_parameter(byte: int, bit: int | None = None) -> CheckCondition:
     """05/26/00 with a pointer to the field of the parameter list that is wrong."""
     pointer = FieldPointer(byte, bit, in_cdb=False)
     return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_PARAMETER_LIST, field=pointer)
+
+
+def store_sense(error: OSError, *, writing: bool) -> Sense:
+    """What a failure of the store is called: no space, a failed write, a failed read."""
+    if error.errno == errno.ENOSPC:
+        return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
+    return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writing else ASC.UNRECOVERED_READ_ERROR)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 
 from iscsim.scsi import (
+    copy_results,
+    extended_copy,
+    log_pages,
     mode_select,
     persistent_reserve,
     provisioning,
@@ -17,7 +19,7 @@ from iscsim.scsi import (
     target_port_groups,
     verify,
 )
-from iscsim.scsi.command import Command, CommandFlag
+from iscsim.scsi.command import Command, CommandFlag, store_sense
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
@@ -39,6 +41,9 @@ COMMANDS: dict[int, Command] = {
     **sbc.COMMANDS,
     **verify.COMMANDS,
     **provisioning.COMMANDS,
+    **extended_copy.COMMANDS,
+    **copy_results.COMMANDS,
+    **log_pages.COMMANDS,
 }
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
@@ -96,7 +101,7 @@ class DeviceServer:
         except CheckCondition as condition:
             return _failed(condition.sense, mapped.logical_unit if mapped else None)
         except OSError as error:
-            return _failed(self._store_sense(error, cdb), mapped.logical_unit if mapped else None)
+            return self._store_failed(error, cdb, mapped.logical_unit if mapped else None)
 
     def _execute_elsewhere(
         self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer, offered: int | None
@@ -123,13 +128,13 @@ class DeviceServer:
             raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(1, 4))
         return found
 
-    def _store_sense(self, error: OSError, cdb: bytes) -> Sense:
-        """What a failure of the store is called: no space, a failed write, a failed read."""
-        if error.errno == errno.ENOSPC:
-            return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
+    def _store_failed(self, error: OSError, cdb: bytes, unit: LogicalUnit | None) -> Completion:
         command = self._table[cdb[0]]
         writes = command is not None and (command.data_out_length or cdb[0] in _FLUSHES)
-        return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writes else ASC.UNRECOVERED_READ_ERROR)
+        sense = store_sense(error, writing=bool(writes))
+        if unit is not None:
+            unit.count_failure(sense)
+        return _failed(sense, unit)
 
     def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes) -> int:
         """Bytes of Data-Out this command wants: what iSCSI may allocate and ask for.

@@ -11,6 +11,14 @@ from iscsim.errors import ConfigError
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessModes, AsymmetricAccess
 from iscsim.scsi.capacity import Capacity
+from iscsim.scsi.copy_parameters import (
+    MAXIMUM_CSCD_DESCRIPTORS,
+    MAXIMUM_DESCRIPTORS_LENGTH,
+    MAXIMUM_SEGMENT_DESCRIPTORS,
+    MAXIMUM_SEGMENT_LENGTH,
+    DescriptorType,
+)
+from iscsim.scsi.copy_results import CopyResults
 from iscsim.scsi.designator import (
     Association,
     Designator,
@@ -30,11 +38,17 @@ from iscsim.scsi.mode import (
     ReadWriteErrorRecoveryPage,
 )
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.opcode import Opcode, ServiceAction
 from iscsim.scsi.reservations import Reservations
-from iscsim.scsi.sense import CheckCondition, SenseKey
+from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
 from iscsim.scsi.store import BlockStore
 from iscsim.scsi.unit_attention import UnitAttention
-from iscsim.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
+from iscsim.scsi.vpd import (
+    BlockDeviceCharacteristics,
+    BlockLimits,
+    LogicalBlockProvisioning,
+    ThirdPartyCopy,
+)
 
 __all__ = ["LogicalUnit", "derive_wwn"]
 
@@ -75,6 +89,7 @@ class LogicalUnit:
         "access",
         "block_size",
         "blocks",
+        "copy_results",
         "d_sense",
         "default_mode_pages",
         "device_type",
@@ -85,6 +100,7 @@ class LogicalUnit:
         "preventing",
         "product",
         "read",
+        "read_errors",
         "read_only",
         "removable",
         "reservations",
@@ -97,6 +113,7 @@ class LogicalUnit:
         "thin",
         "vendor",
         "write_cache",
+        "write_errors",
         "wwn",
     )
 
@@ -141,6 +158,8 @@ class LogicalUnit:
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
         self.access = AsymmetricAccess(self, tpgs)
         self.reservations = Reservations(self)
+        self.copy_results = CopyResults()
+        self.read_errors = self.write_errors = 0
         self.use_store(store)
         self.default_mode_pages = self.mode_pages()
 
@@ -176,6 +195,7 @@ class LogicalUnit:
             device_type=self.device_type,
             removable=self.removable,
             tpgs=self.access.modes,
+            third_party_copy=True,
             version_descriptors=_VERSIONS,
         )
 
@@ -217,6 +237,25 @@ class LogicalUnit:
             write_same_10=self.thin,
             reads_zeros=self.thin,
             provisioning_type=2 if self.thin else 0,
+        )
+
+    @property
+    def third_party_copy(self) -> ThirdPartyCopy:
+        """For VPD page 8Fh."""
+        return ThirdPartyCopy(
+            commands={
+                Opcode.EXTENDED_COPY: (ServiceAction.EXTENDED_COPY_LID1 & 0x1F,),
+                Opcode.RECEIVE_COPY_RESULTS: (
+                    ServiceAction.RECEIVE_COPY_STATUS_LID1 & 0x1F,
+                    ServiceAction.RECEIVE_COPY_OPERATING_PARAMETERS & 0x1F,
+                    ServiceAction.RECEIVE_COPY_FAILURE_DETAILS_LID1 & 0x1F,
+                ),
+            },
+            descriptor_types=tuple(sorted(DescriptorType)),
+            maximum_cscd_descriptors=MAXIMUM_CSCD_DESCRIPTORS,
+            maximum_segment_descriptors=MAXIMUM_SEGMENT_DESCRIPTORS,
+            maximum_descriptors_length=MAXIMUM_DESCRIPTORS_LENGTH,
+            maximum_segment_length=MAXIMUM_SEGMENT_LENGTH,
         )
 
     def designators(self, nexus: ITNexus) -> list[Designator]:
@@ -276,6 +315,7 @@ class LogicalUnit:
         self.nexuses.pop(nexus, None)
         self.preventing.pop(nexus, None)
         self.reservations.forget(nexus)
+        self.copy_results.forget(nexus)
         nexus.unit_attentions.pop(self, None)
 
     def resize(self, blocks: int) -> None:
@@ -287,12 +327,20 @@ class LogicalUnit:
     def reset(self, attention: UnitAttention) -> None:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
 
-        A RESERVE ends, and mode parameters are what they were at first (SPC-4): none are saved.
+        A RESERVE ends, and mode parameters, error counters and copies' results are what they were at first
+        (SPC-4): none are saved.
         """
         self.preventing.clear()
         self.reservations.reset()
+        self.copy_results.clear()
+        self.read_errors = self.write_errors = 0
         self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
+
+    def count_failure(self, sense: Sense) -> None:
+        """The store failed so; for the error counters of LOG SENSE."""
+        self.read_errors += sense.code == ASC.UNRECOVERED_READ_ERROR
+        self.write_errors += sense.code == ASC.WRITE_ERROR
 
     def update_restricted(self) -> None:
         """Look again whether some commands must be refused."""

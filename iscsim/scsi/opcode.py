@@ -82,6 +82,10 @@ class ServiceAction(IntEnum):
     PERSISTENT_RESERVE_OUT_PREEMPT_AND_ABORT = 0x5F05
     PERSISTENT_RESERVE_OUT_REGISTER_AND_IGNORE_EXISTING_KEY = 0x5F06
     PERSISTENT_RESERVE_OUT_REGISTER_AND_MOVE = 0x5F07
+    EXTENDED_COPY_LID1 = 0x8300
+    RECEIVE_COPY_STATUS_LID1 = 0x8400
+    RECEIVE_COPY_OPERATING_PARAMETERS = 0x8403
+    RECEIVE_COPY_FAILURE_DETAILS_LID1 = 0x8404
     READ_CAPACITY_16 = 0x9E10
     GET_LBA_STATUS = 0x9E12
     REPORT_REFERRALS = 0x9E13
@@ -92,7 +96,7 @@ class ServiceAction(IntEnum):
 
 
 # T10 writes the CDB size in parentheses and some names with a hyphen.
-_SPELLINGS = {"PRE FETCH": "PRE-FETCH"}
+_SPELLINGS = {"PRE FETCH": "PRE-FETCH", "LID1": "(LID1)"}
 # SPC-4: the group code (bits 7:5) of the operation code fixes the length of the CDB.
 _GROUP_LENGTHS = (6, 10, 10, 0, 16, 12, 0, 0)
 

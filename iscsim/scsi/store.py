@@ -44,6 +44,11 @@ class BlockStore(Protocol):
         """``blocks * block_size``."""
         ...
 
+    @property
+    def allocated_size(self) -> int:
+        """Bytes that take space, about; the rest reads as zeros."""
+        ...
+
     def read(self, lba: int, blocks: int) -> memoryview:
         """The bytes of ``blocks`` blocks from ``lba``, to be read and not written; zeros where nothing was
         written.
@@ -252,6 +257,12 @@ class FileStore:
     def size(self) -> int:
         """In bytes."""
         return self.blocks << self._shift
+
+    @property
+    def allocated_size(self) -> int:
+        """Bytes of the file that are on its disk, holes not among them."""
+        status = os.fstat(self._descriptor)
+        return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512  # not on Windows
 
     def _mapped(self, size: int) -> tuple[mmap.mmap, memoryview]:
         access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
@@ -20,6 +20,7 @@ __all__ = [
     "Designator",
     "DesignatorType",
     "LogicalBlockProvisioning",
+    "ThirdPartyCopy",
     "VPDPage",
     "encode_device_identification",
     "encode_page",
@@ -74,6 +75,25 @@ PROVISIONING = Layout(
     "kind" / bits(_=5, provisioning_type=3),
     Padding(1),
 )
+# Third-party copy descriptors of page 8Fh; all but the lists have a fixed length.
+COPY_DESCRIPTOR = Layout("type" / Int16ub, "length" / Int16ub)
+COPY_PARAMETER_DATA = Layout(
+    Padding(4),
+    "maximum_cscd_descriptors" / Int16ub,
+    "maximum_segment_descriptors" / Int16ub,
+    "maximum_descriptors_length" / Int32ub,
+    "maximum_inline_length" / Int32ub,
+    Padding(12),
+)
+COPY_OPERATIONS = Layout(
+    "total_concurrent_copies" / Int32ub,
+    "maximum_identified_copies" / Int32ub,
+    "maximum_segment_length" / Int32ub,
+    "data_segment_granularity" / Int8ub,
+    "inline_data_granularity" / Int8ub,
+    Padding(18),
+)
+_COPY_COMMANDS, _COPY_PARAMETERS, _COPY_DESCRIPTORS, _COPY_OPERATIONS = 0x0001, 0x0004, 0x0008, 0x8001
 _PROVISIONING = PROVISIONING.masks("flags")
 _READS_ZEROS = 0x04  # LBPRZ 001b
 _WSNZ = 0x01
@@ -220,3 +240,91 @@ class LogicalBlockProvisioning:
             reads_zeros=bool(flags & _READS_ZEROS),
             provisioning_type=fields["kind"] & 0b111,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThirdPartyCopy:
+    """Page 8Fh (SPC-4): what a copy manager does.
+
+    ``commands`` has service actions by operation code, ``descriptor_types`` the type codes EXTENDED COPY may
+    bring; lengths are in bytes. There is no inline and no held data, and one copy at a time.
+    """
+
+    commands: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    descriptor_types: tuple[int, ...] = ()
+    maximum_cscd_descriptors: int = 0
+    maximum_segment_descriptors: int = 0
+    maximum_descriptors_length: int = 0
+    maximum_segment_length: int = 0
+
+    def encode(self, peripheral: int = 0) -> bytes:
+        """The descriptors in ascending order of their types, each a multiple of four bytes long."""
+        commands = b"".join(
+            bytes((opcode, len(actions), *actions)) for opcode, actions in self.commands.items()
+        )
+        parameters = COPY_PARAMETER_DATA.build(
+            maximum_cscd_descriptors=self.maximum_cscd_descriptors,
+            maximum_segment_descriptors=self.maximum_segment_descriptors,
+            maximum_descriptors_length=self.maximum_descriptors_length,
+        )
+        operations = COPY_OPERATIONS.build(
+            total_concurrent_copies=1,
+            maximum_identified_copies=1,
+            maximum_segment_length=self.maximum_segment_length,
+        )
+        body = (
+            _copy_descriptor(_COPY_COMMANDS, bytes((len(commands),)) + commands)
+            + _copy_descriptor(_COPY_PARAMETERS, parameters)
+            + _copy_descriptor(_COPY_DESCRIPTORS, bytes((len(self.descriptor_types), *self.descriptor_types)))
+            + _copy_descriptor(_COPY_OPERATIONS, operations)
+        )
+        return encode_page(VPDPage.THIRD_PARTY_COPY, body, peripheral)
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """What is there of the four descriptors; others, and one that is cut, are left out.
+
+        Raises `ValueError` for another page.
+        """
+        found = _copy_descriptors(parse_page(data, VPDPage.THIRD_PARTY_COPY))
+        types = found.get(_COPY_DESCRIPTORS, b"\0")
+        parameters = _padded_fields(COPY_PARAMETER_DATA, found.get(_COPY_PARAMETERS, b""))
+        del parameters["maximum_inline_length"]
+        return cls(
+            commands=_copy_commands(found.get(_COPY_COMMANDS, b"\0")),
+            descriptor_types=tuple(types[1 : 1 + types[0]]),
+            maximum_segment_length=_padded_fields(COPY_OPERATIONS, found.get(_COPY_OPERATIONS, b""))[
+                "maximum_segment_length"
+            ],
+            **parameters,
+        )
+
+
+def _copy_descriptor(kind: int, body: bytes) -> bytes:
+    body += bytes(-len(body) % 4)
+    return COPY_DESCRIPTOR.build(type=kind, length=len(body)) + body
+
+
+def _copy_descriptors(data: bytes) -> dict[int, bytes]:
+    found, position = {}, 0
+    while position + COPY_DESCRIPTOR.size <= len(data):
+        fields = COPY_DESCRIPTOR.parse(data, position)
+        position += COPY_DESCRIPTOR.size
+        body = data[position : position + fields["length"]]
+        position += fields["length"]
+        if body and len(body) == fields["length"]:
+            found[fields["type"]] = body
+    return found
+
+
+def _copy_commands(body: bytes) -> dict[int, tuple[int, ...]]:
+    listed, found = body[1 : 1 + body[0]], {}
+    while len(listed) >= 2:
+        end = 2 + listed[1]
+        found[listed[0]] = tuple(listed[2:end])
+        listed = listed[end:]
+    return found
+
+
+def _padded_fields(layout: Layout, body: bytes) -> dict[str, int]:
+    return layout.parse(body.ljust(layout.size, b"\0"))
