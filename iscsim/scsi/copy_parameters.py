@@ -22,9 +22,9 @@ __all__ = [
     "Segment",
 ]
 
-# One command copies 8 x 32 MiB at the most: a copy is not interrupted, so it must not take seconds.
+# One command copies 4 x 32 MiB at the most: a copy is not interrupted, so it must not take seconds.
 MAXIMUM_CSCD_DESCRIPTORS: Final = 8
-MAXIMUM_SEGMENT_DESCRIPTORS: Final = 8
+MAXIMUM_SEGMENT_DESCRIPTORS: Final = 4
 MAXIMUM_SEGMENT_LENGTH: Final = 32 << 20
 
 

@@ -71,19 +71,24 @@ class CopyStatus(IntEnum):
 class CopyResult:
     """How one copy ended.
 
-    ``segments`` counts those processed, the failed one among them; ``transferred`` is in bytes; ``sense`` is
-    empty for a copy without errors. ``status_held`` goes when the status has been told once.
+    ``segments`` counts those processed, the failed one among them; ``transferred`` is in bytes. ``details``
+    are the sense data of a failure until they have been told, ``status_held`` goes when the status has been.
     """
 
     segments: int = 0
     transferred: int = 0
-    sense: bytes = b""
+    failed: bool = False
+    details: bytes = b""
     status_held: bool = True
+
+    def fail(self, sense: bytes) -> None:
+        """The copy was aborted with this sense data."""
+        self.failed, self.details = True, sense
 
     @property
     def is_spent(self) -> bool:
         """Nothing is left to tell."""
-        return not self.status_held and not self.sense
+        return not self.status_held and not self.details
 
 
 class CopyResults:
@@ -135,7 +140,7 @@ def receive_copy_status(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out:
         raise invalid_field(2)
     data = COPY_STATUS.build(
         available=COPY_STATUS.size - 4,
-        status=CopyStatus.FAILED if result.sense else CopyStatus.COMPLETED,
+        status=CopyStatus.FAILED if result.failed else CopyStatus.COMPLETED,
         segments_processed=result.segments,
         transfer_count=result.transferred,
     )
@@ -150,9 +155,9 @@ def receive_copy_failure_details(
 ) -> Completion:
     """SPC-4, RECEIVE COPY FAILURE DETAILS (LID1): held until all was told, or nothing was asked for."""
     results, list_identifier, result, allocation_length = _find(nexus, mapped, cdb)
-    data = _failure_details(result.sense) if result.sense else _NO_DETAILS
+    data = _failure_details(result.details) if result.details else _NO_DETAILS
     if not 0 < allocation_length < len(data):
-        result.sense = b""
+        result.details = b""
     if result.is_spent:
         results.discard(nexus, list_identifier)
     return Completion(Status.GOOD, data[:allocation_length])

@@ -7,14 +7,12 @@ other units goes on waiting: it is for the nexus, not for the copy manager.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from iscsim.errors import SCSIError
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, store_sense
 from iscsim.scsi.completion import Completion
+from iscsim.scsi.copy_move import DESTINATION, SOURCE, End, Move, read_bytes, write_bytes
 from iscsim.scsi.copy_parameters import (
     CSCD,
     MAXIMUM_LIST_LENGTH,
@@ -27,7 +25,6 @@ from iscsim.scsi.copy_parameters import (
 )
 from iscsim.scsi.copy_results import CopyResult
 from iscsim.scsi.designator import Association, Designator
-from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
 from iscsim.scsi.reservations import ReservationConflict, ReservationRule
@@ -38,8 +35,6 @@ from iscsim.scsi.store import Buffer
 
 __all__ = ["COMMANDS"]
 
-PIECE_LENGTH = 1 << 20  # what a copy holds in memory, twice at the most
-_SOURCE, _DESTINATION = 1, 2  # SENSE DATA SOURCE
 _SOURCE_AT, _DESTINATION_AT, _SOURCE_LBA_AT, _DESTINATION_LBA_AT = 4, 6, 12, 20  # both segment types
 _COUNT_AT = {DescriptorType.BLOCK_TO_BLOCK: 10, DescriptorType.BLOCK_TO_BLOCK_WITH_OFFSETS: 8}
 _SOURCE_OFFSET_AT, _DESTINATION_OFFSET_AT = 28, 30
@@ -81,60 +76,6 @@ class CopyAborted(CheckCondition):
         SCSIError.__init__(self, str(self.sense))
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """A copy source or copy destination that was found."""
-
-    role: int
-    cscd: CSCD
-    mapped: MappedLUN
-
-    @property
-    def unit(self) -> LogicalUnit:
-        """The logical unit."""
-        return self.mapped.logical_unit
-
-
-@dataclass(slots=True)
-class Move:
-    """Bytes to be moved: offsets from the beginning of either unit.
-
-    ``padding`` zeros are written behind them. ``moved`` grows with what is written without a gap.
-    """
-
-    source: End
-    destination: End
-    source_start: int
-    destination_start: int
-    length: int
-    padding: int = 0
-    moved: int = 0
-
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """(offset, size), cut so that all but the first begin with a block of the destination.
-
-        The last comes first where the source would be overwritten before it is read.
-        """
-        first = PIECE_LENGTH - self.destination_start % self.destination.unit.block_size
-        starts = [0, *range(first, self.length, PIECE_LENGTH)] if self.length else []
-        sizes = [end - start for start, end in zip(starts, [*starts[1:], self.length], strict=True)]
-        found = list(zip(starts, sizes, strict=True))
-        return reversed(found) if self.is_backwards else iter(found)
-
-    @property
-    def is_backwards(self) -> bool:
-        """Within one unit, towards its end, onto itself."""
-        distance = self.destination_start - self.source_start
-        return self.source.unit is self.destination.unit and 0 < distance < self.length
-
-    @property
-    def residual_blocks(self) -> int:
-        """Of the destination, those that are not whole and in place."""
-        size = self.destination.unit.block_size
-        first, end = self.destination_start // size, -(-(self.destination_start + self.length) // size)
-        return end - first - ((self.destination_start + self.moved) // size - first)
-
-
 class Copier:
     """One EXTENDED COPY in its course."""
 
@@ -150,8 +91,8 @@ class Copier:
         """Raises `CopyAborted` at the first segment that fails."""
         for number, segment in enumerate(self._segments):
             self.result.segments = number + 1
-            source = self._reach(number, segment.source, _SOURCE)
-            destination = self._reach(number, segment.destination, _DESTINATION)
+            source = self._reach(number, segment.source, SOURCE)
+            destination = self._reach(number, segment.destination, DESTINATION)
             move = self._plan(number, segment, source, destination)
             self._ask(number, source)
             self._ask(number, destination)
@@ -162,7 +103,7 @@ class Copier:
     def _reach(self, number: int, index: int, role: int) -> End:
         """The unit behind a CSCD descriptor ID, if the nexus sees it and it is what the descriptor says."""
         if index >= len(self._cscds):
-            at = _SOURCE_AT if role == _SOURCE else _DESTINATION_AT
+            at = _SOURCE_AT if role == SOURCE else _DESTINATION_AT
             raise CopyAborted(ASC.UNREACHABLE_COPY_TARGET, number, SegmentPointer(at, in_segment=True))
         cscd = self._cscds[index]
         mapped = self._find(cscd)
@@ -190,7 +131,7 @@ class Copier:
 
     def _ask(self, number: int, end: End) -> None:
         """Whether the unit would take a READ or a WRITE of this nexus now."""
-        writes = end.role == _DESTINATION
+        writes = end.role == DESTINATION
         rule = ReservationRule.CONFLICT if writes else ReservationRule.UNDER_WRITE_EXCLUSIVE
         try:
             if end.unit.restricted:
@@ -306,44 +247,22 @@ class Copier:
 
     def _read(self, number: int, move: Move, offset: int, size: int) -> bytes:
         try:
-            return _read(move.source.unit, move.source_start + offset, size)
+            return read_bytes(move.source.unit, move.source_start + offset, size)
         except OSError as error:
             raise self._store_failure(number, move.source, move, error) from error
 
     def _write(self, number: int, move: Move, offset: int, data: bytes) -> None:
         padding = move.padding if offset + len(data) == move.length else 0
         try:
-            _write(move.destination.unit, move.destination_start + offset, data, padding)
+            write_bytes(move.destination.unit, move.destination_start + offset, data, padding)
         except OSError as error:
             raise self._store_failure(number, move.destination, move, error) from error
 
     def _store_failure(self, number: int, end: End, move: Move, error: OSError) -> CopyAborted:
-        sense = store_sense(error, writing=end.role == _DESTINATION)
+        sense = store_sense(error, writing=end.role == DESTINATION)
         end.unit.count_failure(sense)
         written = move.residual_blocks if move.moved else None
         return self._failure(number, end, Status.CHECK_CONDITION, sense, written)
-
-
-def _read(unit: LogicalUnit, start: int, size: int) -> bytes:
-    """Bytes that need not be whole blocks. A copy, since source and destination may share their store."""
-    first, skip = divmod(start, unit.block_size)
-    blocks = -(-(skip + size) // unit.block_size)
-    return bytes(unit.read(first, blocks)[skip : skip + size])
-
-
-def _write(unit: LogicalUnit, start: int, data: bytes, padding: int) -> None:
-    """What else is in the first and the last block stays, or is zero where there is ``padding``."""
-    size = unit.block_size
-    first, skip = divmod(start, size)
-    before = bytes(unit.read(first, 1)[:skip]) if skip else b""
-    rest = -(skip + len(data)) % size
-    if rest:
-        last = first + (skip + len(data)) // size
-        after = bytes(padding) if padding else bytes(unit.read(last, 1)[size - rest :])
-        data = before + data + after
-    elif before:
-        data = before + data
-    unit.store.write(first, data)
 
 
 def extended_copy(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -362,7 +281,7 @@ def extended_copy(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffe
     try:
         copier.run()
     except CopyAborted as aborted:
-        copier.result.sense = aborted.sense.encode(unit.d_sense)
+        copier.result.fail(aborted.sense.encode(unit.d_sense))
         raise
     finally:
         if parameters.usage != ListIdUsage.NONE:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.errors import SCSIError
-from iscsim.scsi.sense import ASC, CheckCondition, CommandFailed, FieldPointer, Sense, SenseKey
+from iscsim.scsi.sense import (
+    ASC,
+    CheckCondition,
+    CommandFailed,
+    FieldPointer,
+    ForwardedSense,
+    SegmentPointer,
+    Sense,
+    SenseKey,
+)
 
 U64 = st.integers(0, (1 << 64) - 1)
 pointers = st.builds(FieldPointer, st.integers(0, 0xFFFF), st.none() | st.integers(0, 7), st.booleans())
@@ -50,6 +59,43 @@ def test_fixed_sense_with_field_pointer():
 def test_descriptor_sense_with_information():
     sense = Sense.of(SenseKey.MISCOMPARE, ASC.MISCOMPARE_DURING_VERIFY, information=0x1234)
     assert sense.encode(descriptor=True).hex() == "720e1d000000000c" + "000a8000" + "0000000000001234"
+
+
+segment_pointers = st.builds(
+    SegmentPointer, st.integers(0, 0xFFFF), st.none() | st.integers(0, 7), st.booleans()
+)
+aborted_copies = st.builds(
+    Sense,
+    key=st.just(SenseKey.COPY_ABORTED),
+    asc=st.integers(0, 255),
+    ascq=st.integers(0, 255),
+    information=st.none() | st.integers(0, 0xFFFF_FFFF),
+    command_specific=st.none() | st.integers(1, 0xFFFF),
+    sense_key_specific=segment_pointers.map(SegmentPointer.encode),
+    forwarded=st.builds(
+        ForwardedSense, st.sampled_from([1, 2]), st.integers(0, 255), st.binary(max_size=200)
+    ),
+)
+
+
+@given(aborted_copies, st.booleans())
+def test_a_copy_that_was_aborted_tells_the_other_units_sense_in_both_formats(sense, descriptor):
+    assert Sense.parse(sense.encode(descriptor)) == sense
+    assert len(sense.encode(descriptor)) <= 252
+
+
+def test_forwarded_sense_in_fixed_format():
+    pointer = SegmentPointer(4, 0, in_segment=True)
+    sense = Sense.of(
+        SenseKey.COPY_ABORTED,
+        ASC.THIRD_PARTY_DEVICE_FAILURE,
+        command_specific=3,
+        sense_key_specific=pointer.encode(),
+        forwarded=ForwardedSense(2, 0x18),
+    )
+    assert sense.encode().hex() == "70000a00000000" + "0b" + "00120003" + "0d01" + "00" + "a80004" + "18"
+    assert sense.encode(descriptor=True).hex().endswith("0c020218")
+    assert (sense.segment_pointer, sense.field_pointer) == (pointer, None)
 
 
 @given(senses)

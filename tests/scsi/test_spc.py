@@ -24,6 +24,7 @@ def test_standard_inquiry(rig):
     assert (parsed.vendor, parsed.product, parsed.revision) == ("ISCSIM", "VIRTUAL-DISK", "0001")
     assert (parsed.device_type, parsed.qualifier, parsed.removable) == (DeviceType.DISK, 0, False)
     assert (parsed.version, parsed.version_descriptors) == (6, (0xA0, 0x960, 0x460, 0x4C0))
+    assert parsed.third_party_copy
 
 
 def test_a_removable_unit_says_so(make_rig):
@@ -56,7 +57,7 @@ def test_inquiry_refuses(rig, command, pointer):
 
 def test_every_page_listed_is_readable_and_the_list_ascends(rig):
     pages = vpd.parse_supported_pages(rig.good(cdb.inquiry(0)))
-    assert pages == [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]
+    assert pages == [0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2]
     for page in pages:
         data = rig.good(cdb.inquiry(page))
         assert (data[1], len(data) - 4) == (page, int.from_bytes(data[2:4], "big"))

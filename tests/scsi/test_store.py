@@ -32,6 +32,14 @@ def test_what_was_written_is_read(store):
     assert store.read(6, 5) == bytes(512) + pattern(3) + bytes(512)
 
 
+def test_only_what_was_written_takes_space(store):
+    before = store.allocated_size
+    store.write(4096, pattern(16))
+    store.flush()
+    assert before < CHUNK_SIZE
+    assert 8192 <= store.allocated_size <= before + CHUNK_SIZE
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_write_takes_any_buffer(store, kind):
     store.write(0, kind(pattern(2)))

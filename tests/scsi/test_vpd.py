@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsim.scsi import vpd
+from iscsim.scsi import cdb, vpd
 from iscsim.scsi.designator import relative_target_port_designator
+from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.vpd import (
     Association,
     BlockDeviceCharacteristics,
@@ -88,6 +89,23 @@ def test_lios_names_are_read_and_rebuilt(recorded):
 def test_udev_identifier_is_what_linux_found_in_the_captures(recorded, peer, identifier):
     names = vpd.parse_device_identification(longest(recorded, "120183", peer))
     assert vpd.udev_identifier(names) == identifier
+
+
+def test_third_party_copy_is_the_table_of_commands(rig):
+    page = vpd.ThirdPartyCopy.parse(rig.good(cdb.inquiry(0x8F)))
+    actions = {opcode: tuple(COMMANDS[opcode].service_actions) for opcode in (0x83, 0x84)}
+    assert (page.commands, page.descriptor_types) == (actions, (0x02, 0x0A, 0xE4))
+    assert page == rig.unit.third_party_copy
+    assert (
+        rig.good(cdb.inquiry(0x8F))
+        .hex(" ", -4)
+        .startswith("008f005c 0001000c 08830100 84030003 04000000 0004001c 00000000 00080004")
+    )
+
+
+@given(st.binary(max_size=120))
+def test_third_party_copy_takes_whatever_comes(body):
+    vpd.ThirdPartyCopy.parse(vpd.encode_page(0x8F, body))
 
 
 def test_block_limits_of_the_captures(recorded):
