@@ -16,7 +16,7 @@ OTHER_WWN = "6" + "0" * 30 + "1"
 
 
 def pattern(size, seed=1):
-    return bytes((index * 7 + index // 251 + seed) & 0xFF for index in range(size))
+    return (bytes(range(251)) * (size // 251 + 2))[seed : seed + size]
 
 
 @pytest.fixture
