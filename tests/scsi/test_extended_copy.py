@@ -1,6 +1,8 @@
 import errno
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scsi import copies
 
 from iscsim.scsi import cdb
@@ -12,7 +14,7 @@ from iscsim.scsi.sense import ForwardedSense, SegmentPointer, Sense
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.unit_attention import UnitAttention
 
-OTHER_WWN = "6" + "0" * 30 + "1"
+OWN_WWN, OTHER_WWN = "6" + "0" * 31, "6" + "0" * 30 + "1"
 
 
 def pattern(size, seed=1):
@@ -365,3 +367,28 @@ def test_a_write_cache_that_is_off_is_flushed_to(failing, monkeypatch):
     failing.second.write_cache = False
     failing.good(*copies.command(both(failing), [copies.blocks(1, 0, 0, 0, 1)]))
     assert flushed == [failing.second.store]
+
+
+# Whatever comes.
+
+WELL_FORMED = copies.parameters(
+    [copies.cscd(LogicalUnit(MemoryStore(64), serial="0", wwn=wwn)) for wwn in (OWN_WWN, OTHER_WWN)],
+    [copies.offsets(700, (1, 2), (3, 4)), copies.blocks(2, 0, 60, source=1)],
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(WELL_FORMED) - 1), st.integers(0, 255)), max_size=6),
+    st.integers(0, len(WELL_FORMED)),
+)
+def test_a_damaged_list_is_answered_and_leaves_other_units_alone(make_rig, changes, length):
+    rig = make_rig(MemoryStore(64), wwn=OWN_WWN)
+    hidden = LogicalUnit(MemoryStore(64), serial="hidden", wwn=OTHER_WWN)
+    data = bytearray(WELL_FORMED)
+    for position, value in changes:
+        data[position] = value
+    completion = rig.execute(cdb.extended_copy(data[:length]), bytes(data[:length]))
+    assert completion.status in (0, 2)
+    if completion.status:
+        assert Sense.parse(completion.sense).key in (5, 0x0A)
+    assert bytes(hidden.store.read(0, 64)) == bytes(64 * 512)

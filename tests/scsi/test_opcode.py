@@ -14,6 +14,8 @@ from iscsim.scsi.opcode import cdb_length, cdb_name
         ("a30c", "REPORT SUPPORTED OPERATION CODES"),
         ("34", "PRE-FETCH (10)"),
         ("5e", "PERSISTENT RESERVE IN"),
+        ("8300", "EXTENDED COPY (LID1)"),
+        ("8403", "RECEIVE COPY OPERATING PARAMETERS"),
         ("c0", "operation code C0h"),
         ("", "empty CDB"),
     ],
