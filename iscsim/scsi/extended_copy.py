@@ -10,7 +10,7 @@ from __future__ import annotations
 from iscsim.errors import SCSIError
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, store_sense
+from iscsim.scsi.command import Command, CommandFlag, store_sense
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.copy_move import DESTINATION, SOURCE, End, Move, read_bytes, write_bytes
 from iscsim.scsi.copy_parameters import (
@@ -136,6 +136,7 @@ class Copier:
         try:
             if end.unit.restricted:
                 end.unit.reservations.check(self._nexus, rule)
+                end.unit.access.check(self._nexus, CommandFlag.NEEDS_MEDIUM)
                 end.unit.check_medium()
             if writes:
                 check_writable(end.mapped)

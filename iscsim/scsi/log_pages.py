@@ -14,7 +14,7 @@ from construct import Int8ub, Int16ub, Int32ub, Padding
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -192,6 +192,8 @@ def _log_select_length(mapped: MappedLUN, cdb: bytes) -> int:
 
 
 COMMANDS: dict[int, Command] = {
-    Opcode.LOG_SELECT: Command(log_select, layouts.LOG_SELECT, data_out_length=_log_select_length),
-    Opcode.LOG_SENSE: Command(log_sense, layouts.LOG_SENSE, reservation=ReservationRule.ALWAYS),
+    Opcode.LOG_SELECT: Command(log_select, layouts.LOG_SELECT, CommandFlag.IN_STANDBY, _log_select_length),
+    Opcode.LOG_SENSE: Command(
+        log_sense, layouts.LOG_SENSE, CommandFlag.IN_STANDBY, reservation=ReservationRule.ALWAYS
+    ),
 }

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scsi import copies
 
 from iscsim.scsi import cdb
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.copy_move import PIECE_LENGTH
 from iscsim.scsi.copy_parameters import MAXIMUM_LIST_LENGTH, MAXIMUM_SEGMENT_LENGTH
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -295,6 +296,14 @@ def test_a_medium_that_is_out_is_neither_read_nor_written(pair):
     for role, segment in ((1, FROM_SECOND), (2, TO_SECOND)):
         forwarded = aborted(pair, both(pair), [segment])[3]
         assert (forwarded.source, str(Sense.parse(forwarded.sense))[-9:-1]) == (role, "02/3a/02")
+
+
+@pytest.mark.parametrize("role, segment", [(1, FROM_SECOND), (2, TO_SECOND)])
+def test_a_unit_that_is_in_standby_on_this_way_takes_no_part(pair, role, segment):
+    pair.second.access.set_state(pair.nexus.target_port_group, AccessState.STANDBY)
+    pair.nexus.unit_attentions.clear()
+    forwarded = aborted(pair, both(pair), [segment])[3]
+    assert (forwarded.source, str(Sense.parse(forwarded.sense))[-9:-1]) == (role, "02/04/0b")
 
 
 def test_a_unit_attention_of_the_other_unit_waits_for_its_own_command(pair):

@@ -3,6 +3,7 @@ import errno
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.log_pages import HEADER, PARAMETER
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import FileStore, MemoryStore
@@ -187,6 +188,14 @@ def test_a_reset_sets_counters_back(broken):
     broken.unit.reset(UnitAttention.BUS_DEVICE_RESET)
     broken.nexus.unit_attentions.clear()
     assert (errors(broken, READS), errors(broken, WRITES)) == (0, 0)
+
+
+def test_log_pages_are_there_in_standby(broken):
+    broken.unit.access.set_state(broken.nexus.target_port_group, AccessState.STANDBY)
+    broken.nexus.unit_attentions.clear()
+    assert errors(broken, WRITES) == 2
+    broken.good(cdb.log_select())
+    assert errors(broken, WRITES) == 0
 
 
 def test_anybody_may_look_but_not_set_back_under_a_reservation(broken):
