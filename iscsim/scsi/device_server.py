@@ -17,7 +17,7 @@ from iscsim.scsi import (
     target_port_groups,
     verify,
 )
-from iscsim.scsi.command import Command, CommandFlag
+from iscsim.scsi.command import Command, CommandFlag, check_control, checking_control
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
@@ -64,7 +64,8 @@ class DeviceServer:
     __slots__ = ("_table",)
 
     def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
-        self._table = tuple(commands.get(opcode) for opcode in range(256))
+        rows = {opcode: checking_control(row) for opcode, row in commands.items()}
+        self._table = tuple(rows.get(opcode) for opcode in range(256))
 
     def execute(
         self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"", offered: int | None = None
@@ -105,9 +106,11 @@ class DeviceServer:
         mapped = nexus.lun_map.lookup(lun)
         if mapped is not None:
             return self.execute(nexus, encode_lun(mapped.number), cdb, data_out, offered)
+        cdb = _padded(cdb)
+        check_control(cdb)
         if lun == REPORT_LUNS_WELL_KNOWN_LUN:
-            return spc.answer_well_known(nexus, _padded(cdb))
-        return spc.answer_unmapped(nexus, _padded(cdb))
+            return spc.answer_well_known(nexus, cdb)
+        return spc.answer_unmapped(nexus, cdb)
 
     def _service_action(self, command: Command | None, cdb: bytes) -> Command:
         """The row of a service action.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -33,6 +33,10 @@ _PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
 
+# READ: the CONTROL byte in the place of the operation code.
+_read_arguments_10 = layouts.TRANSFER_10.arguments().unpack_from
+_read_arguments_12 = layouts.TRANSFER_12.arguments().unpack_from
+_read_arguments_16 = layouts.TRANSFER_16.arguments().unpack_from
 _unpack_6 = layouts.TRANSFER_6.struct.unpack_from
 _unpack_10 = layouts.TRANSFER_10.struct.unpack_from
 _unpack_12 = layouts.TRANSFER_12.struct.unpack_from
@@ -68,24 +72,31 @@ def _read(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Completion:
 def read_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
+    check_control(cdb)
     return _read(mapped.logical_unit, 0, lba, blocks)
 
 
 def read_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (10)."""
-    _, access, lba, blocks = _unpack_10(cdb)
+    access, lba, blocks, control = _read_arguments_10(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
 def read_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (12)."""
-    _, access, lba, blocks = _unpack_12(cdb)
+    access, lba, blocks, control = _read_arguments_12(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
 def read_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (16)."""
-    _, access, lba, blocks = _unpack_16(cdb)
+    access, lba, blocks, control = _read_arguments_16(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
@@ -264,14 +275,15 @@ def _prevent_rule(cdb: bytes) -> ReservationRule:
 
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_READ = _MEDIUM | CommandFlag.CHECKS_CONTROL
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM, reservation=_READS),
-    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM, reservation=_READS),
-    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM, reservation=_READS),
-    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM, reservation=_READS),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _READ, reservation=_READS),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _READ, reservation=_READS),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _READ, reservation=_READS),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _READ, reservation=_READS),
     Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
     Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
