@@ -11,7 +11,9 @@ from iscsim.scsi import (
     provisioning,
     reserve,
     sbc,
+    self_test,
     spc,
+    start_stop,
     supported,
     supported_functions,
     target_port_groups,
@@ -34,9 +36,11 @@ __all__ = ["COMMANDS", "DeviceServer"]
 COMMANDS: dict[int, Command] = {
     **spc.COMMANDS,
     **mode_select.COMMANDS,
+    **self_test.COMMANDS,
     **reserve.COMMANDS,
     **persistent_reserve.COMMANDS,
     **sbc.COMMANDS,
+    **start_stop.COMMANDS,
     **verify.COMMANDS,
     **provisioning.COMMANDS,
 }
@@ -212,6 +216,8 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> N
         unit.access.check(nexus, command.flags)
         if command.flags & _NEEDS_MEDIUM:
             unit.check_medium()
+            if cdb[0] != Opcode.TEST_UNIT_READY:
+                unit.wake()
 
 
 def _check_offer(mapped: MappedLUN, cdb: bytes, command: Command, offered: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from iscsim.errors import ConfigError
@@ -21,15 +21,19 @@ from iscsim.scsi.designator import (
     target_port_group_designator,
 )
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import (
+from iscsim.scsi.mode import ModePage, ModePageCode
+from iscsim.scsi.mode_pages import (
+    UNIT_ATTENTION,
     CachingPage,
+    ControlExtensionPage,
     ControlPage,
     InformationalExceptionsPage,
-    ModePage,
-    ModePageCode,
+    PageKey,
     ReadWriteErrorRecoveryPage,
+    page_key,
 )
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.power import PowerCondition
 from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import BlockStore
@@ -82,8 +86,10 @@ class LogicalUnit:
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
+        "power",
         "preventing",
         "product",
+        "queue_error_management",
         "read",
         "read_only",
         "removable",
@@ -94,6 +100,7 @@ class LogicalUnit:
         "serial",
         "software_write_protect",
         "store",
+        "task_aborted_status",
         "thin",
         "vendor",
         "write_cache",
@@ -133,10 +140,13 @@ class LogicalUnit:
         self.write_cache = write_cache
         self.d_sense = d_sense
         self.software_write_protect = False
+        self.task_aborted_status = False  # TAS
+        self.queue_error_management = 0  # QERR
         self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
+        self.power = PowerCondition.ACTIVE
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
         self.access = AsymmetricAccess(self, tpgs)
@@ -234,34 +244,30 @@ class LogicalUnit:
             scsi_name_designator(nexus.target_name, Association.TARGET_DEVICE),
         ]
 
-    def mode_pages(self) -> dict[int, bytes]:
-        """The mode pages by code, with the values of this moment."""
-        return {
-            page[0] & 0x3F: page
-            for page in (
-                ReadWriteErrorRecoveryPage().encode(),
-                CachingPage(write_cache=self.write_cache).encode(),
-                ControlPage(
-                    descriptor_sense=self.d_sense,
-                    software_write_protect=self.software_write_protect,
-                ).encode(),
-                self.informational_exceptions.encode(),
-            )
-        }
+    def mode_pages(self) -> dict[PageKey, bytes]:
+        """The mode pages by code and subpage, ascending, with the values of this moment."""
+        pages = (
+            ReadWriteErrorRecoveryPage().encode(),
+            CachingPage(write_cache=self.write_cache).encode(),
+            ControlPage(
+                descriptor_sense=self.d_sense,
+                software_write_protect=self.software_write_protect,
+                task_aborted_status=self.task_aborted_status,
+                queue_error_management=self.queue_error_management,
+            ).encode(),
+            ControlExtensionPage(implicit_access=bool(self.standard_inquiry.tpgs & 1)).encode(),
+            self.informational_exceptions.encode(),
+        )
+        return {page_key(page): page for page in pages}
 
-    def use_mode_pages(self, pages: Mapping[int, bytes]) -> None:
-        """Take over encoded mode pages, by code, as `mode_pages` gives them; other pages stay as they are."""
-        decoded = {code: ModePage(code, 0, page[2:]) for code, page in pages.items()}
-        if ModePageCode.CACHING in decoded:
-            self.write_cache = CachingPage.parse(decoded[ModePageCode.CACHING]).write_cache
-        if ModePageCode.CONTROL in decoded:
-            control = ControlPage.parse(decoded[ModePageCode.CONTROL])
-            self.d_sense = control.descriptor_sense
-            self.software_write_protect = control.software_write_protect
-        if ModePageCode.INFORMATIONAL_EXCEPTIONS in decoded:
-            self.informational_exceptions = InformationalExceptionsPage.parse(
-                decoded[ModePageCode.INFORMATIONAL_EXCEPTIONS]
-            )
+    def use_mode_pages(self, pages: Mapping[PageKey, bytes]) -> None:
+        """Take over encoded mode pages, by code and subpage, as `mode_pages` gives them; other pages stay as
+        they are.
+        """
+        for page in ModePage.parse_all(b"".join(pages.values())):
+            use = _USES.get((page.code, page.subpage))
+            if use is not None:
+                use(self, page)
 
     # What happens to it.
 
@@ -287,16 +293,23 @@ class LogicalUnit:
     def reset(self, attention: UnitAttention) -> None:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
 
-        A RESERVE ends, and mode parameters are what they were at first (SPC-4): none are saved.
+        A RESERVE ends, mode parameters are what they were at first (SPC-4): none are saved. A unit that was
+        stopped is active.
         """
         self.preventing.clear()
         self.reservations.reset()
+        self.use_power(PowerCondition.ACTIVE)
         self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
 
     def update_restricted(self) -> None:
         """Look again whether some commands must be refused."""
-        self.restricted = self._tray_open or self.reservations.in_force or self.access.restricts
+        self.restricted = (
+            self._tray_open
+            or self.reservations.in_force
+            or self.access.restricts
+            or self.power is not PowerCondition.ACTIVE
+        )
 
     @property
     def medium_present(self) -> bool:
@@ -316,12 +329,49 @@ class LogicalUnit:
             self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
 
     def check_medium(self) -> None:
-        """Raises `CheckCondition` NOT READY when a command needs what is not there."""
+        """Raises `CheckCondition` NOT READY when a command needs what is not there, or stands still."""
         if self._tray_open:
             raise CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+        self.power.check()
+
+    def use_power(self, condition: PowerCondition) -> None:
+        """What START STOP UNIT asks for."""
+        self.power = condition
+        self.update_restricted()
+
+    def wake(self) -> None:
+        """A command wants the medium: a unit that saves power is active again."""
+        if self.power.saves:
+            self.use_power(PowerCondition.ACTIVE)
 
     def __repr__(self) -> str:
         return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"
+
+
+def _use_caching(unit: LogicalUnit, page: ModePage) -> None:
+    unit.write_cache = CachingPage.parse(page).write_cache
+
+
+def _use_control(unit: LogicalUnit, page: ModePage) -> None:
+    control = ControlPage.parse(page)
+    unit.d_sense = control.descriptor_sense
+    unit.software_write_protect = control.software_write_protect
+    unit.task_aborted_status = control.task_aborted_status
+    unit.queue_error_management = control.queue_error_management
+
+
+def _use_informational_exceptions(unit: LogicalUnit, page: ModePage) -> None:
+    """SPC-4: TEST makes a false prediction of failure, reported as MRIE says (6 waits for REQUEST SENSE)."""
+    exceptions = unit.informational_exceptions = InformationalExceptionsPage.parse(page)
+    if exceptions.test and exceptions.method == UNIT_ATTENTION:
+        unit.establish(UnitAttention.FAILURE_PREDICTED_AS_A_TEST)
+
+
+_USES: dict[PageKey, Callable[[LogicalUnit, ModePage], None]] = {
+    (ModePageCode.CACHING, 0): _use_caching,
+    (ModePageCode.CONTROL, 0): _use_control,
+    (ModePageCode.INFORMATIONAL_EXCEPTIONS, 0): _use_informational_exceptions,
+}
 
 
 def _checked_wwn(wwn: str) -> str:

@@ -28,8 +28,6 @@ __all__ = [
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
-_POWER = layouts.START_STOP_UNIT.masks("power")
-_PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
 
@@ -186,7 +184,7 @@ def _write_length_16(mapped: MappedLUN, cdb: bytes) -> int:
     return _write_length(mapped, access, lba, blocks)
 
 
-# Capacity, cache, medium.
+# Capacity and cache.
 
 
 def read_capacity_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -223,57 +221,6 @@ def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
     return Completion()
 
 
-def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-    """SBC-3, START STOP UNIT: there is no spindle to stop, but a removable medium can leave.
-
-    With a POWER CONDITION the START and LOEJ bits mean nothing.
-    """
-    unit = mapped.logical_unit
-    _, _, _, power = layouts.START_STOP_UNIT.struct.unpack_from(cdb)
-    loej, start = power & _POWER["loej"], power & _POWER["start"]
-    if not power & _POWER["condition"] and loej:
-        if not unit.removable:
-            raise invalid_field(4, 1)
-        if unit.preventing:  # a locked tray moves neither way
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
-        if start:
-            unit.load(by=nexus)
-            return Completion()
-    if not power & _POWER["no_flush"] and not start:
-        unit.store.flush()
-    if not power & _POWER["condition"] and loej:
-        unit.eject()
-    return Completion()
-
-
-def prevent_allow_medium_removal(
-    nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer
-) -> Completion:
-    """SBC-3, PREVENT ALLOW MEDIUM REMOVAL: holds for the nexus that said it, until it allows, leaves or a
-    reset.
-    """
-    unit = mapped.logical_unit
-    _, prevent = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.struct.unpack_from(cdb)
-    if not prevent & _PREVENT:
-        unit.preventing.pop(nexus, None)
-    elif not unit.removable:
-        raise invalid_field(4, 1)
-    else:
-        unit.preventing[nexus] = None
-    return Completion()
-
-
-def _start_stop_rule(cdb: bytes) -> ReservationRule:
-    """SBC-3: starting harms nobody, stopping and power conditions do."""
-    harmless = cdb[4] & _POWER["start"] and not cdb[4] & _POWER["condition"]
-    return ReservationRule.ALWAYS if harmless else ReservationRule.CONFLICT
-
-
-def _prevent_rule(cdb: bytes) -> ReservationRule:
-    """SPC-4: allowing removal harms nobody, preventing it does."""
-    return ReservationRule.CONFLICT if cdb[4] & _PREVENT else ReservationRule.ALWAYS
-
-
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
 _READ = _MEDIUM | CommandFlag.CHECKS_CONTROL
 _ALWAYS = ReservationRule.ALWAYS
@@ -293,10 +240,6 @@ COMMANDS: dict[int, Command] = {
     ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT, reservation=_start_stop_rule),
-    Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
-        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL, reservation=_prevent_rule
-    ),
 }
 
 # Under SERVICE ACTION IN (16).
