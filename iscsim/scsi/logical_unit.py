@@ -35,10 +35,15 @@ from iscsim.scsi.mode_pages import (
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.power import PowerCondition
 from iscsim.scsi.reservations import Reservations
-from iscsim.scsi.sense import CheckCondition, SenseKey
+from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, SenseKey
 from iscsim.scsi.store import BlockStore
 from iscsim.scsi.unit_attention import UnitAttention
-from iscsim.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
+from iscsim.scsi.vpd import (
+    BlockDeviceCharacteristics,
+    BlockLimits,
+    ExtendedInquiry,
+    LogicalBlockProvisioning,
+)
 
 __all__ = ["LogicalUnit", "derive_wwn"]
 
@@ -195,6 +200,18 @@ class LogicalUnit:
             self.standard_inquiry,
             qualifier=Qualifier.NOT_CONNECTED if self.access.hides(nexus) else Qualifier.CONNECTED,
             multiple_ports=nexus.target_ports.count > 1,
+        )
+
+    @property
+    def extended_inquiry(self) -> ExtendedInquiry:
+        """For VPD page 86h."""
+        return ExtendedInquiry(
+            ordered_tasks=True,
+            head_of_queue_tasks=True,
+            volatile_cache=True,  # Caching page: WCE, and SYNCHRONIZE CACHE has something to do
+            clears_on_report_luns=True,
+            extended_self_test_minutes=1,
+            maximum_sense_length=MAXIMUM_SENSE_LENGTH,
         )
 
     @property

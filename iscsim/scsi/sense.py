@@ -72,10 +72,15 @@ SENSE_KEY_SPECIFIC_DESCRIPTOR = Layout(
     "sense_key_specific" / construct.Bytes(3),
     construct.Padding(1),
 )
+FIELD_REPLACEABLE_UNIT_DESCRIPTOR = Layout(
+    "descriptor_type" / Int8ub, "additional_length" / Int8ub, construct.Padding(1), "code" / Int8ub
+)
 FIELD_POINTER = Layout("flags" / bits(sksv=1, in_cdb=1, _1=2, bpv=1, bit=3), "byte" / Int16ub)
 
+MAXIMUM_SENSE_LENGTH = 252  # SPC-4: 8 bytes and an ADDITIONAL SENSE LENGTH of at most 244
 FIXED_CURRENT, FIXED_DEFERRED, DESCRIPTOR_CURRENT, DESCRIPTOR_DEFERRED = 0x70, 0x71, 0x72, 0x73
 _INFORMATION, _COMMAND_SPECIFIC, _SENSE_KEY_SPECIFIC, _BLOCK_COMMANDS = 0x00, 0x01, 0x02, 0x05
+_FIELD_REPLACEABLE_UNIT = 0x03
 _VALID = 0x80
 _INCORRECT_LENGTH = FIXED.masks("sense_key")["incorrect_length"]
 
@@ -108,7 +113,8 @@ class Sense:
     """One piece of sense data.
 
     ``information`` and ``command_specific`` are None where they are not valid; ``sense_key_specific`` is None
-    or the three bytes of that field (`field_pointer` reads them). ``deferred`` speaks of an earlier command.
+    or the three bytes of that field (`field_pointer` reads them). ``deferred`` speaks of an earlier command;
+    ``field_replaceable_unit`` is the number of the part that failed, 0 for none.
     """
 
     key: int
@@ -119,6 +125,7 @@ class Sense:
     sense_key_specific: bytes | None = None
     incorrect_length: bool = False
     deferred: bool = False
+    field_replaceable_unit: int = 0
 
     @classmethod
     def of(cls, key: SenseKey, code: ASC, **more: Any) -> Self:
@@ -153,6 +160,7 @@ class Sense:
             command_specific=command_specific if command_specific < 1 << 32 else 0,
             asc=self.asc,
             ascq=self.ascq,
+            field_replaceable_unit=self.field_replaceable_unit,
             sense_key_specific=self.sense_key_specific or bytes(3),
         )
 
@@ -189,6 +197,14 @@ class Sense:
                     descriptor_type=_SENSE_KEY_SPECIFIC,
                     additional_length=6,
                     sense_key_specific=self.sense_key_specific,
+                )
+            )
+        if self.field_replaceable_unit:
+            found.append(
+                FIELD_REPLACEABLE_UNIT_DESCRIPTOR.build(
+                    descriptor_type=_FIELD_REPLACEABLE_UNIT,
+                    additional_length=2,
+                    code=self.field_replaceable_unit,
                 )
             )
         if self.incorrect_length:
@@ -228,6 +244,7 @@ class Sense:
             sense_key_specific=specific if specific[0] & 0x80 else None,
             incorrect_length=bool(fields["sense_key"] & _INCORRECT_LENGTH),
             deferred=deferred,
+            field_replaceable_unit=fields["field_replaceable_unit"],
         )
 
     @classmethod
@@ -259,6 +276,8 @@ def _parse_descriptor_fields(descriptor: bytes) -> dict[str, Any]:
         case (0x02, 8):
             specific = SENSE_KEY_SPECIFIC_DESCRIPTOR.parse(descriptor)["sense_key_specific"]
             return {"sense_key_specific": specific} if specific[0] & 0x80 else {}
+        case (0x03, 4):
+            return {"field_replaceable_unit": FIELD_REPLACEABLE_UNIT_DESCRIPTOR.parse(descriptor)["code"]}
         case (0x05, 4):
             return {"incorrect_length": bool(descriptor[3] & _INCORRECT_LENGTH)}
     return {}

@@ -92,6 +92,7 @@ _VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
     VPDPage.DEVICE_IDENTIFICATION: lambda unit, nexus: vpd.encode_device_identification(
         unit.designators(nexus), unit.device_type
     ),
+    VPDPage.EXTENDED_INQUIRY: lambda unit, nexus: unit.extended_inquiry.encode(unit.device_type),
     VPDPage.BLOCK_LIMITS: lambda unit, nexus: unit.block_limits.encode(unit.device_type),
     VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda unit, nexus: unit.characteristics.encode(unit.device_type),
     VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda unit, nexus: unit.provisioning.encode(unit.device_type),

@@ -57,10 +57,21 @@ def test_inquiry_refuses(rig, command, pointer):
 
 def test_every_page_listed_is_readable_and_the_list_ascends(rig):
     pages = vpd.parse_supported_pages(rig.good(cdb.inquiry(0)))
-    assert pages == [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]
+    assert pages == [0x00, 0x80, 0x83, 0x86, 0xB0, 0xB1, 0xB2]
     for page in pages:
         data = rig.good(cdb.inquiry(page))
         assert (data[1], len(data) - 4) == (page, int.from_bytes(data[2:4], "big"))
+
+
+@pytest.mark.parametrize("page", [None, 0x00, 0x80, 0x83, 0x86, 0xB0, 0xB1, 0xB2])
+def test_an_answer_is_cut_to_every_allocation_length(rig, page):
+    whole = rig.good(cdb.inquiry(page, allocation_length=0xFFFF))
+    for length in (*range(len(whole) + 2), 0x0100, 0xFF00, 0xFFFE):
+        assert rig.good(cdb.inquiry(page, allocation_length=length)) == whole[:length]
+
+
+def test_extended_inquiry_says_what_is_true(rig):
+    assert rig.good(cdb.inquiry(0x86)).hex() == "0086003c" + "00070101" + "0000" + "000100fc" + "00" * 50
 
 
 def test_unit_serial_number(rig):
