@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from iscsim.errors import ConfigError
@@ -21,22 +21,14 @@ from iscsim.scsi.designator import (
     target_port_group_designator,
 )
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import ModePage, ModePageCode
-from iscsim.scsi.mode_pages import (
-    UNIT_ATTENTION,
-    CachingPage,
-    ControlExtensionPage,
-    ControlPage,
-    InformationalExceptionsPage,
-    PageKey,
-    ReadWriteErrorRecoveryPage,
-    page_key,
-)
+from iscsim.scsi.mode_pages import InformationalExceptionsPage, PageKey
+from iscsim.scsi.mode_state import current_pages, use_pages
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.power import PowerCondition
 from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, SenseKey
 from iscsim.scsi.store import BlockStore
+from iscsim.scsi.threshold import SoftThreshold, threshold_exponent
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.scsi.vpd import (
     BlockDeviceCharacteristics,
@@ -103,6 +95,7 @@ class LogicalUnit:
         "revision",
         "rotation_rate",
         "serial",
+        "soft_threshold",
         "software_write_protect",
         "store",
         "task_aborted_status",
@@ -147,6 +140,7 @@ class LogicalUnit:
         self.software_write_protect = False
         self.task_aborted_status = False  # TAS
         self.queue_error_management = 0  # QERR
+        self.soft_threshold: SoftThreshold | None = None
         self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
@@ -244,6 +238,7 @@ class LogicalUnit:
             write_same_10=self.thin,
             reads_zeros=self.thin,
             provisioning_type=2 if self.thin else 0,
+            threshold_exponent=threshold_exponent(self),
         )
 
     def designators(self, nexus: ITNexus) -> list[Designator]:
@@ -263,28 +258,13 @@ class LogicalUnit:
 
     def mode_pages(self) -> dict[PageKey, bytes]:
         """The mode pages by code and subpage, ascending, with the values of this moment."""
-        pages = (
-            ReadWriteErrorRecoveryPage().encode(),
-            CachingPage(write_cache=self.write_cache).encode(),
-            ControlPage(
-                descriptor_sense=self.d_sense,
-                software_write_protect=self.software_write_protect,
-                task_aborted_status=self.task_aborted_status,
-                queue_error_management=self.queue_error_management,
-            ).encode(),
-            ControlExtensionPage(implicit_access=bool(self.standard_inquiry.tpgs & 1)).encode(),
-            self.informational_exceptions.encode(),
-        )
-        return {page_key(page): page for page in pages}
+        return current_pages(self)
 
     def use_mode_pages(self, pages: Mapping[PageKey, bytes]) -> None:
         """Take over encoded mode pages, by code and subpage, as `mode_pages` gives them; other pages stay as
         they are.
         """
-        for page in ModePage.parse_all(b"".join(pages.values())):
-            use = _USES.get((page.code, page.subpage))
-            if use is not None:
-                use(self, page)
+        use_pages(self, pages)
 
     # What happens to it.
 
@@ -363,32 +343,6 @@ class LogicalUnit:
 
     def __repr__(self) -> str:
         return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"
-
-
-def _use_caching(unit: LogicalUnit, page: ModePage) -> None:
-    unit.write_cache = CachingPage.parse(page).write_cache
-
-
-def _use_control(unit: LogicalUnit, page: ModePage) -> None:
-    control = ControlPage.parse(page)
-    unit.d_sense = control.descriptor_sense
-    unit.software_write_protect = control.software_write_protect
-    unit.task_aborted_status = control.task_aborted_status
-    unit.queue_error_management = control.queue_error_management
-
-
-def _use_informational_exceptions(unit: LogicalUnit, page: ModePage) -> None:
-    """SPC-4: TEST makes a false prediction of failure, reported as MRIE says (6 waits for REQUEST SENSE)."""
-    exceptions = unit.informational_exceptions = InformationalExceptionsPage.parse(page)
-    if exceptions.test and exceptions.method == UNIT_ATTENTION:
-        unit.establish(UnitAttention.FAILURE_PREDICTED_AS_A_TEST)
-
-
-_USES: dict[PageKey, Callable[[LogicalUnit, ModePage], None]] = {
-    (ModePageCode.CACHING, 0): _use_caching,
-    (ModePageCode.CONTROL, 0): _use_control,
-    (ModePageCode.INFORMATIONAL_EXCEPTIONS, 0): _use_informational_exceptions,
-}
 
 
 def _checked_wwn(wwn: str) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "ControlPage",
     "InformationalExceptionsPage",
     "PageKey",
+    "ProvisioningPage",
     "ReadWriteErrorRecoveryPage",
     "changeable_bits",
     "page_key",
@@ -25,6 +26,7 @@ __all__ = [
 PageKey = tuple[int, int]  # code and subpage; pages sort by it as SPC-4 orders them
 
 CONTROL_EXTENSION_SUBPAGE = 0x01
+PROVISIONING_SUBPAGE = 0x02
 _SPF = 0x40
 _PAGE_HEAD = ("head" / bits(ps=1, spf=1, code=6), "page_length" / Int8ub)
 _SUBPAGE_HEAD = ("head" / bits(ps=1, spf=1, code=6), "subpage" / Int8ub, "page_length" / Int16ub)
@@ -66,6 +68,15 @@ INFORMATIONAL_EXCEPTIONS = Layout(
     "interval_timer_100ms" / Int32ub,
     "report_count" / Int32ub,
 )
+PROVISIONING = Layout(
+    *_SUBPAGE_HEAD,
+    "flags" / bits(_=7, situa=1),
+    Padding(11),
+    "threshold" / bits(enabled=1, _=1, kind=3, arming=3),
+    "resource" / Int8ub,
+    Padding(2),
+    "threshold_count" / Int32ub,
+)
 _CACHE = CACHING.masks("cache")
 _SENSE = CONTROL.masks("sense")
 _QERR = CONTROL.masks("queue")["qerr"]
@@ -75,6 +86,8 @@ _IALUAE = CONTROL_EXTENSION.masks("flags")["ialuae"]
 _DEXCPT = INFORMATIONAL_EXCEPTIONS.masks("flags")["dexcpt"]
 _TEST = INFORMATIONAL_EXCEPTIONS.masks("flags")["test"]
 _MRIE = INFORMATIONAL_EXCEPTIONS.masks("method")["mrie"]
+_ENABLED = PROVISIONING.masks("threshold")["enabled"]
+_SOFT_INCREASING, _USED = 0b000_001, 0x02  # a threshold for what is used
 _UNRESTRICTED_REORDERING = 0x10
 _NO_TIMEOUT = 0xFFFF
 
@@ -209,6 +222,31 @@ class InformationalExceptionsPage:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisioningPage:
+    """Page 1Ch, subpage 02h: one soft threshold, for what is used; see VPD page B2h for what it counts."""
+
+    enabled: bool = False
+    threshold_count: int = 0
+
+    def encode(self) -> bytes:
+        """24 bytes."""
+        return PROVISIONING.build(
+            head=_SPF | ModePageCode.INFORMATIONAL_EXCEPTIONS,
+            subpage=PROVISIONING_SUBPAGE,
+            page_length=PROVISIONING.size - 4,
+            threshold=_SOFT_INCREASING | (_ENABLED if self.enabled else 0),
+            resource=_USED,
+            threshold_count=self.threshold_count,
+        )
+
+    @classmethod
+    def parse(cls, page: ModePage) -> Self:
+        """Raises `ValueError` for another page or an empty one."""
+        fields = _fields(PROVISIONING, ModePageCode.INFORMATIONAL_EXCEPTIONS, page, PROVISIONING_SUBPAGE)
+        return cls(enabled=bool(fields["threshold"] & _ENABLED), threshold_count=fields["threshold_count"])
+
+
 def page_key(page: bytes) -> PageKey:
     """Code and subpage of an encoded page."""
     return page[0] & ModePageCode.ALL, page[1] if page[0] & _SPF else 0
@@ -244,6 +282,12 @@ _CHANGEABLE: dict[PageKey, bytes] = {
             ModePageCode.INFORMATIONAL_EXCEPTIONS,
             flags=_DEXCPT | _TEST,
             method=NO_REPORT | UNIT_ATTENTION | ON_REQUEST,
+        ),
+        PROVISIONING.build(
+            head=_SPF | ModePageCode.INFORMATIONAL_EXCEPTIONS,
+            subpage=PROVISIONING_SUBPAGE,
+            threshold=_ENABLED,
+            threshold_count=0xFFFF_FFFF,
         ),
     )
 }

@@ -128,9 +128,13 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
 
 
 def settle(unit: LogicalUnit, access: int = 0) -> None:
-    """Flush what was written when FUA, or a write cache that is switched off, asks for it (SBC-3)."""
+    """After a change: flush what was written when FUA, or a write cache that is switched off, asks for it
+    (SBC-3), and see whether a threshold was reached.
+    """
     if access & _FUA or not unit.write_cache:
         unit.store.flush()
+    if unit.soft_threshold is not None:
+        unit.soft_threshold.check(unit)
 
 
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:

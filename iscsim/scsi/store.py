@@ -11,11 +11,11 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from iscsim.errors import ConfigError
 
-__all__ = ["BlockStore", "Buffer", "FileStore", "MemoryStore"]
+__all__ = ["BlockStore", "Buffer", "FileStore", "MeasuredStore", "MemoryStore"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -24,6 +24,7 @@ MAXIMUM_BLOCKS: Final = 1 << 63
 _CHUNK_MASK: Final = CHUNK_SIZE - 1
 _CHUNK_SHIFT: Final = 22
 _BLOCK_SIZES: Final = (512, 1024, 2048, 4096)
+_STAT_BLOCK_SIZE: Final = 512  # of st_blocks, whatever the file system's own is
 _HAS_PWRITE: Final = hasattr(os, "pwrite")  # not on Windows
 _synchronise = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have only fsync
 
@@ -68,6 +69,16 @@ class BlockStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and memory; views that are still held stay valid."""
+        ...
+
+
+@runtime_checkable
+class MeasuredStore(Protocol):
+    """A store that knows what it takes: thin units on one have thresholds."""
+
+    @property
+    def allocated_size(self) -> int:
+        """Bytes taken by what was written."""
         ...
 
 
@@ -252,6 +263,12 @@ class FileStore:
     def size(self) -> int:
         """In bytes."""
         return self.blocks << self._shift
+
+    @property
+    def allocated_size(self) -> int:
+        """Bytes the file takes on its disk; all of them where the operating system does not say."""
+        status = os.fstat(self._descriptor)
+        return status.st_blocks * _STAT_BLOCK_SIZE if hasattr(status, "st_blocks") else status.st_size
 
     def _mapped(self, size: int) -> tuple[mmap.mmap, memoryview]:
         access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE

@@ -8,6 +8,7 @@ from iscsim.scsi.mode_pages import (
     ControlExtensionPage,
     ControlPage,
     InformationalExceptionsPage,
+    ProvisioningPage,
     changeable_bits,
     page_key,
     refused_field,
@@ -81,3 +82,10 @@ def test_a_page_is_known_by_code_and_subpage():
 )
 def test_values_that_no_bit_mask_can_refuse(page, refused):
     assert refused_field(page.encode()) == refused
+
+
+def test_provisioning_page():
+    page = ProvisioningPage(enabled=True, threshold_count=5)
+    assert page.encode().hex() == "5c020014" + "00" * 12 + "81020000" + "00000005"
+    assert ProvisioningPage.parse(ModePage.parse_all(page.encode())[0]) == page
+    assert changeable_bits(page.encode()).hex() == "00" * 16 + "80000000" + "ffffffff"
