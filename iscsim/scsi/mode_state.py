@@ -18,7 +18,7 @@ from iscsim.scsi.mode_pages import (
     ReadWriteErrorRecoveryPage,
     page_key,
 )
-from iscsim.scsi.threshold import SoftThreshold, measures
+from iscsim.scsi.threshold import SoftThreshold
 from iscsim.scsi.unit_attention import UnitAttention
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def current_pages(unit: LogicalUnit) -> dict[PageKey, bytes]:
         ControlExtensionPage(implicit_access=bool(unit.standard_inquiry.tpgs & 1)).encode(),
         unit.informational_exceptions.encode(),
     ]
-    if measures(unit):
+    if unit.thin:
         threshold = unit.soft_threshold
         pages.append(
             ProvisioningPage(

@@ -11,11 +11,11 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from iscsim.errors import ConfigError
 
-__all__ = ["BlockStore", "Buffer", "FileStore", "MeasuredStore", "MemoryStore"]
+__all__ = ["BlockStore", "Buffer", "FileStore", "MemoryStore"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -24,7 +24,6 @@ MAXIMUM_BLOCKS: Final = 1 << 63
 _CHUNK_MASK: Final = CHUNK_SIZE - 1
 _CHUNK_SHIFT: Final = 22
 _BLOCK_SIZES: Final = (512, 1024, 2048, 4096)
-_STAT_BLOCK_SIZE: Final = 512  # of st_blocks, whatever the file system's own is
 _HAS_PWRITE: Final = hasattr(os, "pwrite")  # not on Windows
 _synchronise = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have only fsync
 
@@ -43,6 +42,11 @@ class BlockStore(Protocol):
     @property
     def size(self) -> int:
         """``blocks * block_size``."""
+        ...
+
+    @property
+    def allocated_size(self) -> int:
+        """Bytes that take space, about; the rest reads as zeros."""
         ...
 
     def read(self, lba: int, blocks: int) -> memoryview:
@@ -69,16 +73,6 @@ class BlockStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and memory; views that are still held stay valid."""
-        ...
-
-
-@runtime_checkable
-class MeasuredStore(Protocol):
-    """A store that knows what it takes: thin units on one have thresholds."""
-
-    @property
-    def allocated_size(self) -> int:
-        """Bytes taken by what was written."""
         ...
 
 
@@ -266,9 +260,9 @@ class FileStore:
 
     @property
     def allocated_size(self) -> int:
-        """Bytes the file takes on its disk; all of them where the operating system does not say."""
+        """Bytes of the file that are on its disk, holes not among them."""
         status = os.fstat(self._descriptor)
-        return status.st_blocks * _STAT_BLOCK_SIZE if hasattr(status, "st_blocks") else status.st_size
+        return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512  # not on Windows
 
     def _mapped(self, size: int) -> tuple[mmap.mmap, memoryview]:
         access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE

@@ -1,11 +1,9 @@
-from types import SimpleNamespace
-
 import pytest
 
 from iscsim.scsi import cdb
 from iscsim.scsi.mode_pages import ProvisioningPage
 from iscsim.scsi.store import FileStore, MemoryStore
-from iscsim.scsi.threshold import measures, threshold_exponent
+from iscsim.scsi.threshold import threshold_exponent
 from iscsim.scsi.vpd import LogicalBlockProvisioning
 
 CHUNK = 4  # MiB that MemoryStore allocates at once
@@ -79,29 +77,8 @@ def test_a_threshold_counts_mebibytes_and_page_b2h_says_so(make_rig, block_size,
 
 def test_a_thick_unit_has_no_threshold(make_rig):
     rig = make_rig()
-    assert (measures(rig.unit), threshold_exponent(rig.unit)) == (False, 0)
+    assert threshold_exponent(rig.unit) == 0
     assert rig.fault(*select(1)) == "05/26/00"
-
-
-def test_a_store_that_does_not_know_what_it_takes_has_no_threshold(make_rig):
-    whole = MemoryStore(2048)
-    known = (
-        "block_size",
-        "blocks",
-        "read_only",
-        "size",
-        "read",
-        "write",
-        "unmap",
-        "flush",
-        "resize",
-        "close",
-    )
-    store = SimpleNamespace(**{name: getattr(whole, name) for name in known})
-    rig = make_rig(store, thin=True)
-    assert not measures(rig.unit)
-    assert (0x1C, 2) not in rig.unit.mode_pages()
-    rig.good(cdb.write_10(0, 1), bytes(512))
 
 
 def test_a_file_is_measured_too(make_rig, tmp_path):
