@@ -78,29 +78,38 @@ class Command:
     reservation: ReservationRule | RuleByCDB = ReservationRule.CONFLICT
 
 
+def control_position(opcode: int) -> int | None:
+    """Which byte of a CDB is CONTROL; None where the operation code does not say how long the CDB is."""
+    if opcode == VARIABLE_LENGTH:
+        return 1
+    return cdb_length(opcode) - 1 if cdb_length(opcode) else None
+
+
 def check_control(cdb: bytes) -> None:
     """SAM-5, CONTROL byte: NACA is refused, as NORMACA of standard INQUIRY data is 0.
 
     The vendor specific and reserved bits are ignored. Raises 05/24/00 with a pointer to NACA.
     """
-    position = cdb_length(cdb[0]) - 1 if cdb[0] != VARIABLE_LENGTH else 1
-    if position > 0 and cdb[position] & NACA:
+    position = control_position(cdb[0])
+    if position is not None and cdb[position] & NACA:
         raise invalid_field(position, 2)
 
 
-def checking_control(row: Command) -> Command:
-    """``row`` with `check_control` before its handler and before its length of Data-Out."""
-    actions = {action: checking_control(each) for action, each in row.service_actions.items()}
-    handler, length = row.handler, row.data_out_length
-    if handler is None or row.flags & CommandFlag.CHECKS_CONTROL:
+def checking_control(opcode: int, row: Command) -> Command:
+    """``row`` with what `check_control` does before its handler and before its length of Data-Out."""
+    actions = {action: checking_control(opcode, each) for action, each in row.service_actions.items()}
+    handler, length, position = row.handler, row.data_out_length, control_position(opcode)
+    if handler is None or position is None or row.flags & CommandFlag.CHECKS_CONTROL:
         return replace(row, service_actions=actions)
 
     def handle(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-        check_control(cdb)
+        if cdb[position] & NACA:
+            raise invalid_field(position, 2)
         return handler(nexus, mapped, cdb, data_out)
 
     def data_out_length(mapped: MappedLUN, cdb: bytes) -> int:
-        check_control(cdb)
+        if cdb[position] & NACA:
+            raise invalid_field(position, 2)
         return length(mapped, cdb) if length else 0
 
     wanted = data_out_length if length else None

@@ -68,7 +68,7 @@ class DeviceServer:
     __slots__ = ("_table",)
 
     def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
-        rows = {opcode: checking_control(row) for opcode, row in commands.items()}
+        rows = {opcode: checking_control(opcode, row) for opcode, row in commands.items()}
         self._table = tuple(rows.get(opcode) for opcode in range(256))
 
     def execute(
