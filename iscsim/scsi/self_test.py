@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -53,4 +53,6 @@ def _test(unit: LogicalUnit, count: int) -> None:
         raise CheckCondition(SenseKey.HARDWARE_ERROR, ASC.LOGICAL_UNIT_FAILED_SELF_TEST) from error
 
 
-COMMANDS: dict[int, Command] = {Opcode.SEND_DIAGNOSTIC: Command(send_diagnostic, layouts.SEND_DIAGNOSTIC)}
+COMMANDS: dict[int, Command] = {
+    Opcode.SEND_DIAGNOSTIC: Command(send_diagnostic, layouts.SEND_DIAGNOSTIC, CommandFlag.IN_STANDBY)
+}

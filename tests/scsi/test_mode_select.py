@@ -20,7 +20,7 @@ D_SENSE = ControlPage(descriptor_sense=True).encode()
 SWP = ControlPage(software_write_protect=True).encode()
 EXCEPTIONS = InformationalExceptionsPage(disabled=False, method=6).encode()
 TASKS = ControlPage(task_aborted_status=True, queue_error_management=3).encode()
-EXTENSION = ControlExtensionPage().encode()
+EXTENSION = ControlExtensionPage(implicit_access=True).encode()
 
 
 class CountingStore(MemoryStore):
