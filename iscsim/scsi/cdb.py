@@ -51,7 +51,11 @@ __all__ = [
 # SBC-3. READ and WRITE share a layout, WRPROTECT standing where RDPROTECT does.
 _ACCESS = bits(protect=3, dpo=1, fua=1, _=3)
 TRANSFER_6 = Layout(
-    "opcode" / Int8ub, "lba_high" / Int8ub, "lba_low" / Int16ub, "blocks" / Int8ub, Padding(1)
+    "opcode" / Int8ub,
+    "lba_high" / bits(_=3, lba=5),
+    "lba_low" / Int16ub,
+    "blocks" / Int8ub,
+    Padding(1),
 )
 TRANSFER_10 = Layout(
     "opcode" / Int8ub, "access" / _ACCESS, "lba" / Int32ub, Padding(1), "blocks" / Int16ub, Padding(1)
@@ -117,8 +121,15 @@ START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
     "flags" / bits(_=7, immed=1),
     Padding(1),
-    "modifier" / Int8ub,
+    "modifier" / bits(_=4, modifier=4),
     "power" / bits(condition=4, _=1, no_flush=1, loej=1, start=1),
+    Padding(1),
+)
+SEND_DIAGNOSTIC = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(code=3, pf=1, _=1, selftest=1, devoffl=1, unitoffl=1),
+    Padding(1),
+    "parameter_list_length" / Int16ub,
     Padding(1),
 )
 READ_CAPACITY_10 = Layout(

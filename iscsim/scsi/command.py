@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.nexus import ITNexus, MappedLUN
+from iscsim.scsi.opcode import cdb_length
 from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import ASC, CheckCondition, FieldPointer, Sense, SenseKey
 from iscsim.scsi.store import Buffer
@@ -19,11 +20,15 @@ __all__ = [
     "CommandFlag",
     "DataOutLength",
     "Handler",
+    "check_control",
+    "checking_control",
     "invalid_field",
     "invalid_parameter",
     "store_sense",
 ]
 
+NACA = 0x04  # the only bit of CONTROL that asks for something
+VARIABLE_LENGTH = 0x7F  # has CONTROL in byte 1
 # nexus, unit, CDB (16 bytes or more), Data-Out. Raises CheckCondition.
 Handler = Callable[[ITNexus, MappedLUN, bytes, Buffer], Completion]
 # Bytes of Data-Out the command wants. Raises CheckCondition when it is going to fail.
@@ -53,6 +58,8 @@ class CommandFlag(IntFlag):
     # There only on units with asymmetric access, or with explicit asymmetric access.
     ASYMMETRIC_ONLY = 1 << 19
     EXPLICIT_ONLY = 1 << 20
+    # The handler looks at CONTROL itself, because it is in a hurry; for all others the device server does.
+    CHECKS_CONTROL = 1 << 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,44 @@ class Command:
     data_out_length: DataOutLength | None = None
     service_actions: Mapping[int, Command] = field(default_factory=dict)
     reservation: ReservationRule | RuleByCDB = ReservationRule.CONFLICT
+
+
+def control_position(opcode: int) -> int | None:
+    """Which byte of a CDB is CONTROL; None where the operation code does not say how long the CDB is."""
+    if opcode == VARIABLE_LENGTH:
+        return 1
+    return cdb_length(opcode) - 1 if cdb_length(opcode) else None
+
+
+def check_control(cdb: bytes) -> None:
+    """SAM-5, CONTROL byte: NACA is refused, as NORMACA of standard INQUIRY data is 0.
+
+    The vendor specific and reserved bits are ignored. Raises 05/24/00 with a pointer to NACA.
+    """
+    position = control_position(cdb[0])
+    if position is not None and cdb[position] & NACA:
+        raise invalid_field(position, 2)
+
+
+def checking_control(opcode: int, row: Command) -> Command:
+    """``row`` with what `check_control` does before its handler and before its length of Data-Out."""
+    actions = {action: checking_control(opcode, each) for action, each in row.service_actions.items()}
+    handler, length, position = row.handler, row.data_out_length, control_position(opcode)
+    if handler is None or position is None or row.flags & CommandFlag.CHECKS_CONTROL:
+        return replace(row, service_actions=actions)
+
+    def handle(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
+        if cdb[position] & NACA:
+            raise invalid_field(position, 2)
+        return handler(nexus, mapped, cdb, data_out)
+
+    def data_out_length(mapped: MappedLUN, cdb: bytes) -> int:
+        if cdb[position] & NACA:
+            raise invalid_field(position, 2)
+        return length(mapped, cdb) if length else 0
+
+    wanted = data_out_length if length else None
+    return replace(row, handler=handle, data_out_length=wanted, service_actions=actions)
 
 
 def invalid_field(byte: int, bit: int | None = None) -> CheckCondition:

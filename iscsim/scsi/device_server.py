@@ -13,13 +13,15 @@ from iscsim.scsi import (
     provisioning,
     reserve,
     sbc,
+    self_test,
     spc,
+    start_stop,
     supported,
     supported_functions,
     target_port_groups,
     verify,
 )
-from iscsim.scsi.command import Command, CommandFlag, store_sense
+from iscsim.scsi.command import Command, CommandFlag, check_control, checking_control, store_sense
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
@@ -36,9 +38,11 @@ __all__ = ["COMMANDS", "DeviceServer"]
 COMMANDS: dict[int, Command] = {
     **spc.COMMANDS,
     **mode_select.COMMANDS,
+    **self_test.COMMANDS,
     **reserve.COMMANDS,
     **persistent_reserve.COMMANDS,
     **sbc.COMMANDS,
+    **start_stop.COMMANDS,
     **verify.COMMANDS,
     **provisioning.COMMANDS,
     **extended_copy.COMMANDS,
@@ -69,7 +73,8 @@ class DeviceServer:
     __slots__ = ("_table",)
 
     def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
-        self._table = tuple(commands.get(opcode) for opcode in range(256))
+        rows = {opcode: checking_control(opcode, row) for opcode, row in commands.items()}
+        self._table = tuple(rows.get(opcode) for opcode in range(256))
 
     def execute(
         self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"", offered: int | None = None
@@ -110,9 +115,11 @@ class DeviceServer:
         mapped = nexus.lun_map.lookup(lun)
         if mapped is not None:
             return self.execute(nexus, encode_lun(mapped.number), cdb, data_out, offered)
+        cdb = _padded(cdb)
+        check_control(cdb)
         if lun == REPORT_LUNS_WELL_KNOWN_LUN:
-            return spc.answer_well_known(nexus, _padded(cdb))
-        return spc.answer_unmapped(nexus, _padded(cdb))
+            return spc.answer_well_known(nexus, cdb)
+        return spc.answer_unmapped(nexus, cdb)
 
     def _service_action(self, command: Command | None, cdb: bytes) -> Command:
         """The row of a service action.
@@ -214,6 +221,8 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> N
         unit.access.check(nexus, command.flags)
         if command.flags & _NEEDS_MEDIUM:
             unit.check_medium()
+            if cdb[0] != Opcode.TEST_UNIT_READY:
+                unit.wake()
 
 
 def _check_offer(mapped: MappedLUN, cdb: bytes, command: Command, offered: int) -> None:

@@ -29,23 +29,20 @@ from iscsim.scsi.designator import (
     target_port_group_designator,
 )
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import (
-    CachingPage,
-    ControlPage,
-    InformationalExceptionsPage,
-    ModePage,
-    ModePageCode,
-    ReadWriteErrorRecoveryPage,
-)
+from iscsim.scsi.mode_pages import InformationalExceptionsPage, PageKey
+from iscsim.scsi.mode_state import current_pages, use_pages
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.power import PowerCondition
 from iscsim.scsi.reservations import Reservations
-from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
+from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, Sense, SenseKey
 from iscsim.scsi.store import BlockStore
+from iscsim.scsi.threshold import SoftThreshold, threshold_exponent
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.scsi.vpd import (
     BlockDeviceCharacteristics,
     BlockLimits,
+    ExtendedInquiry,
     LogicalBlockProvisioning,
     ThirdPartyCopy,
 )
@@ -97,8 +94,10 @@ class LogicalUnit:
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
+        "power",
         "preventing",
         "product",
+        "queue_error_management",
         "read",
         "read_errors",
         "read_only",
@@ -108,8 +107,10 @@ class LogicalUnit:
         "revision",
         "rotation_rate",
         "serial",
+        "soft_threshold",
         "software_write_protect",
         "store",
+        "task_aborted_status",
         "thin",
         "vendor",
         "write_cache",
@@ -150,10 +151,14 @@ class LogicalUnit:
         self.write_cache = write_cache
         self.d_sense = d_sense
         self.software_write_protect = False
+        self.task_aborted_status = False  # TAS
+        self.queue_error_management = 0  # QERR
+        self.soft_threshold: SoftThreshold | None = None
         self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
+        self.power = PowerCondition.ACTIVE
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
         self.access = AsymmetricAccess(self, tpgs)
@@ -208,6 +213,18 @@ class LogicalUnit:
         )
 
     @property
+    def extended_inquiry(self) -> ExtendedInquiry:
+        """For VPD page 86h."""
+        return ExtendedInquiry(
+            ordered_tasks=True,
+            head_of_queue_tasks=True,
+            volatile_cache=True,  # Caching page: WCE, and SYNCHRONIZE CACHE has something to do
+            clears_on_report_luns=True,
+            extended_self_test_minutes=1,
+            maximum_sense_length=MAXIMUM_SENSE_LENGTH,
+        )
+
+    @property
     def block_limits(self) -> BlockLimits:
         """For VPD page B0h."""
         return BlockLimits(
@@ -237,6 +254,7 @@ class LogicalUnit:
             write_same_10=self.thin,
             reads_zeros=self.thin,
             provisioning_type=2 if self.thin else 0,
+            threshold_exponent=threshold_exponent(self),
         )
 
     @property
@@ -273,34 +291,15 @@ class LogicalUnit:
             scsi_name_designator(nexus.target_name, Association.TARGET_DEVICE),
         ]
 
-    def mode_pages(self) -> dict[int, bytes]:
-        """The mode pages by code, with the values of this moment."""
-        return {
-            page[0] & 0x3F: page
-            for page in (
-                ReadWriteErrorRecoveryPage().encode(),
-                CachingPage(write_cache=self.write_cache).encode(),
-                ControlPage(
-                    descriptor_sense=self.d_sense,
-                    software_write_protect=self.software_write_protect,
-                ).encode(),
-                self.informational_exceptions.encode(),
-            )
-        }
+    def mode_pages(self) -> dict[PageKey, bytes]:
+        """The mode pages by code and subpage, ascending, with the values of this moment."""
+        return current_pages(self)
 
-    def use_mode_pages(self, pages: Mapping[int, bytes]) -> None:
-        """Take over encoded mode pages, by code, as `mode_pages` gives them; other pages stay as they are."""
-        decoded = {code: ModePage(code, 0, page[2:]) for code, page in pages.items()}
-        if ModePageCode.CACHING in decoded:
-            self.write_cache = CachingPage.parse(decoded[ModePageCode.CACHING]).write_cache
-        if ModePageCode.CONTROL in decoded:
-            control = ControlPage.parse(decoded[ModePageCode.CONTROL])
-            self.d_sense = control.descriptor_sense
-            self.software_write_protect = control.software_write_protect
-        if ModePageCode.INFORMATIONAL_EXCEPTIONS in decoded:
-            self.informational_exceptions = InformationalExceptionsPage.parse(
-                decoded[ModePageCode.INFORMATIONAL_EXCEPTIONS]
-            )
+    def use_mode_pages(self, pages: Mapping[PageKey, bytes]) -> None:
+        """Take over encoded mode pages, by code and subpage, as `mode_pages` gives them; other pages stay as
+        they are.
+        """
+        use_pages(self, pages)
 
     # What happens to it.
 
@@ -328,12 +327,13 @@ class LogicalUnit:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
 
         A RESERVE ends, and mode parameters, error counters and copies' results are what they were at first
-        (SPC-4): none are saved.
+        (SPC-4): none are saved. A unit that was stopped is active.
         """
         self.preventing.clear()
         self.reservations.reset()
         self.copy_results.clear()
         self.read_errors = self.write_errors = 0
+        self.use_power(PowerCondition.ACTIVE)
         self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
 
@@ -344,7 +344,12 @@ class LogicalUnit:
 
     def update_restricted(self) -> None:
         """Look again whether some commands must be refused."""
-        self.restricted = self._tray_open or self.reservations.in_force or self.access.restricts
+        self.restricted = (
+            self._tray_open
+            or self.reservations.in_force
+            or self.access.restricts
+            or self.power is not PowerCondition.ACTIVE
+        )
 
     @property
     def medium_present(self) -> bool:
@@ -364,9 +369,20 @@ class LogicalUnit:
             self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
 
     def check_medium(self) -> None:
-        """Raises `CheckCondition` NOT READY when a command needs what is not there."""
+        """Raises `CheckCondition` NOT READY when a command needs what is not there, or stands still."""
         if self._tray_open:
             raise CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+        self.power.check()
+
+    def use_power(self, condition: PowerCondition) -> None:
+        """What START STOP UNIT asks for."""
+        self.power = condition
+        self.update_restricted()
+
+    def wake(self) -> None:
+        """A command wants the medium: a unit that saves power is active again."""
+        if self.power.saves:
+            self.use_power(PowerCondition.ACTIVE)
 
     def __repr__(self) -> str:
         return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -28,11 +28,13 @@ __all__ = [
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
-_POWER = layouts.START_STOP_UNIT.masks("power")
-_PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
 
+# READ: the CONTROL byte in the place of the operation code.
+_read_arguments_10 = layouts.TRANSFER_10.arguments().unpack_from
+_read_arguments_12 = layouts.TRANSFER_12.arguments().unpack_from
+_read_arguments_16 = layouts.TRANSFER_16.arguments().unpack_from
 _unpack_6 = layouts.TRANSFER_6.struct.unpack_from
 _unpack_10 = layouts.TRANSFER_10.struct.unpack_from
 _unpack_12 = layouts.TRANSFER_12.struct.unpack_from
@@ -68,24 +70,31 @@ def _read(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Completion:
 def read_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
+    check_control(cdb)
     return _read(mapped.logical_unit, 0, lba, blocks)
 
 
 def read_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (10)."""
-    _, access, lba, blocks = _unpack_10(cdb)
+    access, lba, blocks, control = _read_arguments_10(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
 def read_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (12)."""
-    _, access, lba, blocks = _unpack_12(cdb)
+    access, lba, blocks, control = _read_arguments_12(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
 def read_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (16)."""
-    _, access, lba, blocks = _unpack_16(cdb)
+    access, lba, blocks, control = _read_arguments_16(cdb)
+    if control:
+        check_control(cdb)
     return _read(mapped.logical_unit, access, lba, blocks)
 
 
@@ -119,9 +128,13 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
 
 
 def settle(unit: LogicalUnit, access: int = 0) -> None:
-    """Flush what was written when FUA, or a write cache that is switched off, asks for it (SBC-3)."""
+    """After a change: flush what was written when FUA, or a write cache that is switched off, asks for it
+    (SBC-3), and see whether a threshold was reached.
+    """
     if access & _FUA or not unit.write_cache:
         unit.store.flush()
+    if unit.soft_threshold is not None:
+        unit.soft_threshold.check(unit)
 
 
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -175,7 +188,7 @@ def _write_length_16(mapped: MappedLUN, cdb: bytes) -> int:
     return _write_length(mapped, access, lba, blocks)
 
 
-# Capacity, cache, medium.
+# Capacity and cache.
 
 
 def read_capacity_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -212,66 +225,16 @@ def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
     return Completion()
 
 
-def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-    """SBC-3, START STOP UNIT: there is no spindle to stop, but a removable medium can leave.
-
-    With a POWER CONDITION the START and LOEJ bits mean nothing.
-    """
-    unit = mapped.logical_unit
-    _, _, _, power = layouts.START_STOP_UNIT.struct.unpack_from(cdb)
-    loej, start = power & _POWER["loej"], power & _POWER["start"]
-    if not power & _POWER["condition"] and loej:
-        if not unit.removable:
-            raise invalid_field(4, 1)
-        if unit.preventing:  # a locked tray moves neither way
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
-        if start:
-            unit.load(by=nexus)
-            return Completion()
-    if not power & _POWER["no_flush"] and not start:
-        unit.store.flush()
-    if not power & _POWER["condition"] and loej:
-        unit.eject()
-    return Completion()
-
-
-def prevent_allow_medium_removal(
-    nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer
-) -> Completion:
-    """SBC-3, PREVENT ALLOW MEDIUM REMOVAL: holds for the nexus that said it, until it allows, leaves or a
-    reset.
-    """
-    unit = mapped.logical_unit
-    _, prevent = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.struct.unpack_from(cdb)
-    if not prevent & _PREVENT:
-        unit.preventing.pop(nexus, None)
-    elif not unit.removable:
-        raise invalid_field(4, 1)
-    else:
-        unit.preventing[nexus] = None
-    return Completion()
-
-
-def _start_stop_rule(cdb: bytes) -> ReservationRule:
-    """SBC-3: starting harms nobody, stopping and power conditions do."""
-    harmless = cdb[4] & _POWER["start"] and not cdb[4] & _POWER["condition"]
-    return ReservationRule.ALWAYS if harmless else ReservationRule.CONFLICT
-
-
-def _prevent_rule(cdb: bytes) -> ReservationRule:
-    """SPC-4: allowing removal harms nobody, preventing it does."""
-    return ReservationRule.CONFLICT if cdb[4] & _PREVENT else ReservationRule.ALWAYS
-
-
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_READ = _MEDIUM | CommandFlag.CHECKS_CONTROL
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM, reservation=_READS),
-    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM, reservation=_READS),
-    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM, reservation=_READS),
-    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM, reservation=_READS),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _READ, reservation=_READS),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _READ, reservation=_READS),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _READ, reservation=_READS),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _READ, reservation=_READS),
     Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
     Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
@@ -281,10 +244,6 @@ COMMANDS: dict[int, Command] = {
     ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT, reservation=_start_stop_rule),
-    Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
-        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL, reservation=_prevent_rule
-    ),
 }
 
 # Under SERVICE ACTION IN (16).

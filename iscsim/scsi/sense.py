@@ -81,6 +81,9 @@ SENSE_KEY_SPECIFIC_DESCRIPTOR = Layout(
     "sense_key_specific" / construct.Bytes(3),
     construct.Padding(1),
 )
+FIELD_REPLACEABLE_UNIT_DESCRIPTOR = Layout(
+    "descriptor_type" / Int8ub, "additional_length" / Int8ub, construct.Padding(1), "code" / Int8ub
+)
 FIELD_POINTER = Layout("flags" / bits(sksv=1, in_cdb=1, _1=2, bpv=1, bit=3), "byte" / Int16ub)
 
 SEGMENT_POINTER = Layout("flags" / bits(sksv=1, _1=1, sd=1, _2=1, bpv=1, bit=3), "byte" / Int16ub)
@@ -91,11 +94,13 @@ FORWARDED_DESCRIPTOR = Layout(
     "status" / Int8ub,
 )
 
+MAXIMUM_SENSE_LENGTH = 252  # SPC-4: 8 bytes and an ADDITIONAL SENSE LENGTH of at most 244
 FIXED_CURRENT, FIXED_DEFERRED, DESCRIPTOR_CURRENT, DESCRIPTOR_DEFERRED = 0x70, 0x71, 0x72, 0x73
 _INFORMATION, _COMMAND_SPECIFIC, _SENSE_KEY_SPECIFIC, _BLOCK_COMMANDS = 0x00, 0x01, 0x02, 0x05
 _FORWARDED = 0x0C
-_LONGEST_FORWARDED = 252 - FIXED.size - 1  # as much of it as fixed format has room for
+_LONGEST_FORWARDED = MAXIMUM_SENSE_LENGTH - FIXED.size - 1  # as much of it as fixed format has room for
 _SD, _BPV = SEGMENT_POINTER.masks("flags")["sd"], SEGMENT_POINTER.masks("flags")["bpv"]
+_FIELD_REPLACEABLE_UNIT = 0x03
 _VALID = 0x80
 _INCORRECT_LENGTH = FIXED.masks("sense_key")["incorrect_length"]
 
@@ -164,7 +169,8 @@ class Sense:
 
     ``information`` and ``command_specific`` are None where they are not valid; ``sense_key_specific`` is None
     or the three bytes of that field (`field_pointer` and `segment_pointer` read them). ``deferred`` speaks of
-    an earlier command, ``forwarded`` of another unit's, and goes with COPY ABORTED only.
+    an earlier command, ``forwarded`` of another unit's, and goes with COPY ABORTED only;
+    ``field_replaceable_unit`` is the number of the part that failed, 0 for none.
     """
 
     key: int
@@ -176,6 +182,7 @@ class Sense:
     incorrect_length: bool = False
     deferred: bool = False
     forwarded: ForwardedSense | None = None
+    field_replaceable_unit: int = 0
 
     @classmethod
     def of(cls, key: SenseKey, code: ASC, **more: Any) -> Self:
@@ -223,6 +230,7 @@ class Sense:
             command_specific=command_specific if command_specific < 1 << 32 else 0,
             asc=self.asc,
             ascq=self.ascq,
+            field_replaceable_unit=self.field_replaceable_unit,
             sense_key_specific=self.sense_key_specific or bytes(3),
         )
         return fixed + forwarded
@@ -266,6 +274,14 @@ class Sense:
                     descriptor_type=_SENSE_KEY_SPECIFIC,
                     additional_length=6,
                     sense_key_specific=self.sense_key_specific,
+                )
+            )
+        if self.field_replaceable_unit:
+            found.append(
+                FIELD_REPLACEABLE_UNIT_DESCRIPTOR.build(
+                    descriptor_type=_FIELD_REPLACEABLE_UNIT,
+                    additional_length=2,
+                    code=self.field_replaceable_unit,
                 )
             )
         if self.incorrect_length:
@@ -318,6 +334,7 @@ class Sense:
             incorrect_length=bool(fields["sense_key"] & _INCORRECT_LENGTH),
             deferred=deferred,
             forwarded=forwarded,
+            field_replaceable_unit=fields["field_replaceable_unit"],
         )
 
     @classmethod
@@ -362,6 +379,8 @@ def _parse_descriptor_fields(descriptor: bytes) -> dict[str, Any]:
         case (0x02, 8):
             specific = SENSE_KEY_SPECIFIC_DESCRIPTOR.parse(descriptor)["sense_key_specific"]
             return {"sense_key_specific": specific} if specific[0] & 0x80 else {}
+        case (0x03, 4):
+            return {"field_replaceable_unit": FIELD_REPLACEABLE_UNIT_DESCRIPTOR.parse(descriptor)["code"]}
         case (0x05, 4):
             return {"incorrect_length": bool(descriptor[3] & _INCORRECT_LENGTH)}
         case (0x0C, length) if length >= FORWARDED_DESCRIPTOR.size:

@@ -19,6 +19,7 @@ __all__ = [
     "BlockLimits",
     "Designator",
     "DesignatorType",
+    "ExtendedInquiry",
     "LogicalBlockProvisioning",
     "ThirdPartyCopy",
     "VPDPage",
@@ -48,6 +49,18 @@ class VPDPage(IntEnum):
 
 
 HEADER = Layout("peripheral" / bits(qualifier=3, device_type=5), "page" / Int8ub, "length" / Int16ub)
+EXTENDED_INQUIRY = Layout(
+    "checks" / bits(activate_microcode=2, spt=3, grd_chk=1, app_chk=1, ref_chk=1),
+    "tasks" / bits(_=2, uask_sup=1, group_sup=1, prior_sup=1, headsup=1, ordsup=1, simpsup=1),
+    "caches" / bits(_=4, wu_sup=1, crd_sup=1, nv_sup=1, v_sup=1),
+    "nexuses" / bits(_1=3, p_i_i_sup=1, _2=3, luiclr=1),
+    "referrals" / bits(_1=3, r_sup=1, _2=3, cbcs=1),
+    "microcode" / bits(_=4, multi_nexus_download=4),
+    "extended_self_test_minutes" / Int16ub,
+    "activations" / bits(poa_sup=1, hra_sup=1, vsa_sup=1, _=5),
+    "maximum_sense_length" / Int8ub,
+    Padding(50),
+)
 BLOCK_LIMITS = Layout(
     "flags" / bits(_=7, wsnz=1),
     "maximum_compare_and_write_blocks" / Int8ub,
@@ -72,8 +85,8 @@ CHARACTERISTICS = Layout(
 PROVISIONING = Layout(
     "threshold_exponent" / Int8ub,
     "flags" / bits(unmap=1, write_same_16=1, write_same_10=1, reads_zeros=3, anchor=1, descriptor=1),
-    "kind" / bits(_=5, provisioning_type=3),
-    Padding(1),
+    "kind" / bits(minimum_percentage=5, provisioning_type=3),
+    "threshold_percentage" / Int8ub,
 )
 # Third-party copy descriptors of page 8Fh; all but the lists have a fixed length.
 COPY_DESCRIPTOR = Layout("type" / Int16ub, "length" / Int16ub)
@@ -144,6 +157,58 @@ def parse_device_identification(data: bytes | bytearray | memoryview) -> list[De
     return Designator.parse_all(parse_page(data, VPDPage.DEVICE_IDENTIFICATION))
 
 
+# The bit fields of page 86h that are True or False here, by attribute: byte and mask. The others are 0.
+_EXTENDED = {
+    "simple_tasks": ("tasks", EXTENDED_INQUIRY.masks("tasks")["simpsup"]),
+    "ordered_tasks": ("tasks", EXTENDED_INQUIRY.masks("tasks")["ordsup"]),
+    "head_of_queue_tasks": ("tasks", EXTENDED_INQUIRY.masks("tasks")["headsup"]),
+    "write_uncorrectable": ("caches", EXTENDED_INQUIRY.masks("caches")["wu_sup"]),
+    "volatile_cache": ("caches", EXTENDED_INQUIRY.masks("caches")["v_sup"]),
+    "clears_on_report_luns": ("nexuses", EXTENDED_INQUIRY.masks("nexuses")["luiclr"]),
+    "referrals": ("referrals", EXTENDED_INQUIRY.masks("referrals")["r_sup"]),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendedInquiry:
+    """Page 86h (SPC-4): which task attributes there are, whether a write cache loses data without power, and
+    whether REPORT LUNS clears 3F/0E on every unit (LUICLR). Lengths in bytes.
+    """
+
+    simple_tasks: bool = True
+    ordered_tasks: bool = False
+    head_of_queue_tasks: bool = False
+    write_uncorrectable: bool = False
+    volatile_cache: bool = False
+    clears_on_report_luns: bool = False
+    referrals: bool = False
+    extended_self_test_minutes: int = 0
+    maximum_sense_length: int = 0
+
+    def encode(self, peripheral: int = 0) -> bytes:
+        """64 bytes."""
+        flags: dict[str, int] = {}
+        for name, (byte, mask) in _EXTENDED.items():
+            flags[byte] = flags.get(byte, 0) | (mask if getattr(self, name) else 0)
+        body = EXTENDED_INQUIRY.build(
+            **flags,
+            extended_self_test_minutes=self.extended_self_test_minutes,
+            maximum_sense_length=self.maximum_sense_length,
+        )
+        return encode_page(VPDPage.EXTENDED_INQUIRY, body, peripheral)
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Fields a short page does not have are 0. Raises `ValueError` for another page."""
+        body = parse_page(data, VPDPage.EXTENDED_INQUIRY)
+        fields = EXTENDED_INQUIRY.parse(body.ljust(EXTENDED_INQUIRY.size, b"\0"))
+        return cls(
+            **{name: bool(fields[byte] & mask) for name, (byte, mask) in _EXTENDED.items()},
+            extended_self_test_minutes=fields["extended_self_test_minutes"],
+            maximum_sense_length=fields["maximum_sense_length"],
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLimits:
     """Page B0h (SBC-3). Lengths in blocks; 0 says that there is no limit, or no such command."""
@@ -209,7 +274,8 @@ class BlockDeviceCharacteristics:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalBlockProvisioning:
     """Page B2h (SBC-3): how blocks can be unmapped. ``provisioning_type``: 0 not reported, 1 resource, 2
-    thin.
+    thin. A threshold of the provisioning mode page counts sets of 2**``threshold_exponent`` blocks; with 0
+    there are no thresholds. Nothing is anchored, and no provisioning group is described.
     """
 
     unmap: bool = False
@@ -217,13 +283,16 @@ class LogicalBlockProvisioning:
     write_same_10: bool = False
     reads_zeros: bool = False
     provisioning_type: int = 0
+    threshold_exponent: int = 0
 
     def encode(self, peripheral: int = 0) -> bytes:
         """8 bytes."""
         supported = ("unmap", "write_same_16", "write_same_10")
         flags = sum(_PROVISIONING[name] for name in supported if getattr(self, name))
         body = PROVISIONING.build(
-            flags=flags | (_READS_ZEROS if self.reads_zeros else 0), kind=self.provisioning_type
+            threshold_exponent=self.threshold_exponent,
+            flags=flags | (_READS_ZEROS if self.reads_zeros else 0),
+            kind=self.provisioning_type,
         )
         return encode_page(VPDPage.LOGICAL_BLOCK_PROVISIONING, body, peripheral)
 
@@ -239,6 +308,7 @@ class LogicalBlockProvisioning:
             write_same_10=bool(flags & _PROVISIONING["write_same_10"]),
             reads_zeros=bool(flags & _READS_ZEROS),
             provisioning_type=fields["kind"] & 0b111,
+            threshold_exponent=fields["threshold_exponent"],
         )
 
 

@@ -1,7 +1,9 @@
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+import pytest
+
+from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field
 from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.opcode import cdb_length, cdb_name
-from iscsim.scsi.sense import FieldPointer
+from iscsim.scsi.sense import CheckCondition, FieldPointer
 
 
 def rows():
@@ -38,3 +40,18 @@ def test_a_command_has_no_flags_by_default():
 
 def test_invalid_field_points_at_the_cdb():
     assert invalid_field(2, 5).sense.field_pointer == FieldPointer(2, 5)
+
+
+@pytest.mark.parametrize(
+    "head, position", [("08", 5), ("28", 9), ("5a", 9), ("88", 15), ("a8", 11), ("9e10", 15), ("7f", 1)]
+)
+def test_naca_is_looked_for_where_control_is(head, position):
+    whole = bytearray(bytes.fromhex(head).ljust(32, b"\0"))
+    whole[position] = 0x04
+    with pytest.raises(CheckCondition) as refused:
+        check_control(bytes(whole))
+    assert refused.value.sense.field_pointer == FieldPointer(position, 2)
+
+
+def test_the_vendors_and_the_reserved_bits_of_control_are_ignored():
+    check_control(bytes.fromhex("0000000000fb"))

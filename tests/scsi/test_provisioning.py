@@ -140,7 +140,12 @@ def test_write_same_wants_one_block(rig, same):
 def test_page_b2_says_what_there_is(make_rig):
     page = LogicalBlockProvisioning.parse(make_rig(thin=True).good(cdb.inquiry(0xB2)))
     expected = LogicalBlockProvisioning(
-        unmap=True, write_same_16=True, write_same_10=True, reads_zeros=True, provisioning_type=2
+        unmap=True,
+        write_same_16=True,
+        write_same_10=True,
+        reads_zeros=True,
+        provisioning_type=2,
+        threshold_exponent=11,
     )
     assert page == expected
 

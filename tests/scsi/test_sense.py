@@ -28,6 +28,7 @@ senses = st.builds(
     sense_key_specific=st.none() | pointers.map(FieldPointer.encode),
     incorrect_length=st.booleans(),
     deferred=st.booleans(),
+    field_replaceable_unit=st.integers(0, 255),
 )
 
 
@@ -98,6 +99,12 @@ def test_forwarded_sense_in_fixed_format():
     assert (sense.segment_pointer, sense.field_pointer) == (pointer, None)
 
 
+def test_a_part_that_failed_is_named_in_either_format():
+    sense = Sense.of(SenseKey.HARDWARE_ERROR, ASC.INTERNAL_TARGET_FAILURE, field_replaceable_unit=7)
+    assert sense.encode()[14] == 7
+    assert sense.encode(descriptor=True).hex() == "7204440000000004" + "03020007"
+
+
 @given(senses)
 def test_descriptor_format_round_trip(sense):
     assert Sense.parse(sense.encode(descriptor=True)) == sense
@@ -106,7 +113,15 @@ def test_descriptor_format_round_trip(sense):
 @given(senses)
 def test_fixed_format_loses_only_what_needs_more_than_32_bits(sense):
     again = Sense.parse(sense.encode())
-    for name in ("key", "asc", "ascq", "sense_key_specific", "incorrect_length", "deferred"):
+    for name in (
+        "key",
+        "asc",
+        "ascq",
+        "sense_key_specific",
+        "incorrect_length",
+        "deferred",
+        "field_replaceable_unit",
+    ):
         assert getattr(again, name) == getattr(sense, name)
     small = sense.information is not None and sense.information < 1 << 32
     assert again.information == (sense.information if small else None)

@@ -35,6 +35,19 @@ def test_all_commands_are_the_table(rig):
     assert all(entry["cdb_length"] == cdb.cdb_length(entry["opcode"]) for entry in entries)
 
 
+def test_the_list_ascends(rig):
+    found = [(entry["opcode"], entry["service_action"]) for entry in listed(rig.good(report()))]
+    assert found == sorted(found)
+
+
+def test_no_usage_has_naca(rig):
+    """NORMACA is 0: a CDB with that bit is refused."""
+    for entry in listed(rig.good(report())):
+        option = 2 if entry["flags"] & 1 else 1
+        usage = rig.good(report(option, entry["opcode"], entry["service_action"]))[4:]
+        assert (len(usage), usage[-1] & 0x04) == (entry["cdb_length"], 0)
+
+
 def test_service_actions_are_marked(rig):
     flags = {entry["opcode"]: entry["flags"] for entry in listed(rig.good(report()))}
     assert (flags[0x9E], flags[0x28]) == (1, 0)
@@ -66,6 +79,9 @@ def test_one_command_as_linux_asked_tgt(rig, recorded):
     [
         (report(1, 0x28), "28f8ffffffff00ffff00"),
         (report(1, 0x00), "000000000000"),
+        (report(1, 0x08), "081fffffff00"),
+        (report(1, 0x1B), "1b01000ff700"),
+        (report(1, 0x1D), "1df700ffff00"),
         (report(2, 0x9E, 0x10), "9e10ffffffffffffffffffffffff0100"),
         (report(2, 0xA3, 0x0C), "a30c87ffffffffffffff0000"),
     ],

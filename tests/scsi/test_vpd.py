@@ -12,6 +12,7 @@ from iscsim.scsi.vpd import (
     BlockDeviceCharacteristics,
     BlockLimits,
     DesignatorType,
+    ExtendedInquiry,
     LogicalBlockProvisioning,
     VPDPage,
 )
@@ -34,6 +35,7 @@ PARSERS = [
     vpd.parse_supported_pages,
     vpd.parse_unit_serial_number,
     vpd.parse_device_identification,
+    ExtendedInquiry.parse,
     BlockLimits.parse,
     BlockDeviceCharacteristics.parse,
     LogicalBlockProvisioning.parse,
@@ -108,6 +110,31 @@ def test_third_party_copy_takes_whatever_comes(body):
     vpd.ThirdPartyCopy.parse(vpd.encode_page(0x8F, body))
 
 
+EXTENDED = st.builds(
+    ExtendedInquiry,
+    **dict.fromkeys(
+        (
+            "simple_tasks",
+            "ordered_tasks",
+            "head_of_queue_tasks",
+            "write_uncorrectable",
+            "volatile_cache",
+            "clears_on_report_luns",
+            "referrals",
+        ),
+        st.booleans(),
+    ),
+    extended_self_test_minutes=st.integers(0, 0xFFFF),
+    maximum_sense_length=st.integers(0, 0xFF),
+)
+
+
+@given(EXTENDED)
+def test_extended_inquiry_round_trip(found):
+    assert len(found.encode()) == 64
+    assert ExtendedInquiry.parse(found.encode()) == found
+
+
 def test_block_limits_of_the_captures(recorded):
     tgt, lio = longest(recorded, "1201b0", "tgt"), longest(recorded, "1201b0", "LIO")
     assert BlockLimits.parse(tgt) == BlockLimits(maximum_compare_and_write_blocks=128)
@@ -143,6 +170,12 @@ def test_block_limits_round_trip(found):
 def test_provisioning_of_a_thin_unit():
     page = LogicalBlockProvisioning(unmap=True, write_same_10=True, reads_zeros=True, provisioning_type=2)
     assert page.encode().hex() == "00b2000400a40200"
+    assert LogicalBlockProvisioning.parse(page.encode()) == page
+
+
+def test_provisioning_with_thresholds():
+    page = LogicalBlockProvisioning(provisioning_type=2, threshold_exponent=11)
+    assert page.encode().hex() == "00b200040b000200"
     assert LogicalBlockProvisioning.parse(page.encode()) == page
 
 
