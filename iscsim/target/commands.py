@@ -18,13 +18,13 @@ from iscsim.pdu import (
     SCSIResponse,
     UnknownAHS,
 )
-from iscsim.scsi.completion import Completion
+from iscsim.scsi.completion import Completion, PreemptAndAbortCompletion
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
 from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
 from iscsim.target.room import WriteRoom
 from iscsim.target.task import Task
-from iscsim.target.task_management import data_ended
+from iscsim.target.task_management import abort_preempted, data_ended
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
@@ -219,6 +219,8 @@ class CommandService:
             completion = self._device_server.execute(
                 self._nexus, command.lun, command.whole_cdb, task.transfer.data, offered
             )
+            if type(completion) is PreemptAndAbortCompletion:
+                abort_preempted(self._connection, command.lun, completion.preempted)
         self._give_back(command)
         self._answer(command, completion, task.wanted_length)
 

@@ -6,7 +6,7 @@ so a function finds few tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from iscsim.target.rejection import RequestRejected
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
+    from iscsim.scsi.nexus import ITNexus
     from iscsim.target.connection import TargetConnection
     from iscsim.target.task import Task
 
@@ -176,13 +177,27 @@ def _clear_task_set(connection: TargetConnection, pdu: TaskManagementRequest) ->
     unit = _unit_of(connection, pdu.lun)
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    tasks = _tasks_of_unit(connection, unit)
+    _clear(_tasks_of_unit(connection, unit), unit, connection)
+    return Code.FUNCTION_COMPLETE
+
+
+def _clear(tasks: list[Task], unit: LogicalUnit, by: TargetConnection) -> None:
     for session in dict.fromkeys(task.connection.session for task in tasks if not task.aborted):
-        if session is not connection.session and session.nexus is not None:
+        if session is not by.session and session.nexus is not None:
             # SAM-5: who loses commands to another initiator is told, as those end without a status
             session.nexus.establish(unit, UnitAttention.COMMANDS_CLEARED)
-    _abort(tasks, connection)
-    return Code.FUNCTION_COMPLETE
+    _abort(tasks, by)
+
+
+def abort_preempted(connection: TargetConnection, lun: bytes, nexuses: Collection[ITNexus]) -> None:
+    """Abort the tasks that ``nexuses`` have on the unit ``connection`` sees under ``lun``.
+
+    SPC-4, PERSISTENT RESERVE OUT with the PREEMPT AND ABORT service action: before it is answered.
+    """
+    unit = _unit_of(connection, lun)
+    if unit is not None and nexuses:
+        tasks = _tasks_of_unit(connection, unit)
+        _clear([task for task in tasks if task.connection.session.nexus in nexuses], unit, connection)
 
 
 def _logical_unit_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
