@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
+from iscsim.pdu import LoginStatus
 from iscsim.pdu.text import MAX_VALUE_LENGTH
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.device_server import DeviceServer
@@ -15,7 +16,13 @@ from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.target_ports import TargetPorts
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
-from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name, target_port_name
+from iscsim.session.names import (
+    DEFAULT_PORT,
+    format_portal,
+    normalize_name,
+    parse_portal,
+    target_port_name,
+)
 from iscsim.target.policy import RFC, TargetPolicy
 
 if TYPE_CHECKING:
@@ -24,12 +31,38 @@ if TYPE_CHECKING:
 _WILDCARDS = ("0.0.0.0", "::", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where logins are sent on to (RFC 7143 section 11.13.5).
+
+    ``to`` is ``host[:port]`` or ``[ipv6][:port]``, without a portal group tag (RFC 7143 section 13.8), or a
+    portal of this very server. Raises ConfigError for anything else.
+    """
+
+    to: str | Portal
+    permanent: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.to, str) and ("," in self.to or parse_portal(self.to)[1] == 0):
+            raise ConfigError(f"redirection to {self.to!r}: expected HOST:PORT without a portal group tag")
+
+    def shown_at(self, local_address: str) -> str:
+        """The address as the initiator is told it, who came to ``local_address``."""
+        if isinstance(self.to, str):
+            return format_portal(*parse_portal(self.to))
+        return self.to.shown_at(local_address)
+
+
 @dataclass(slots=True, eq=False)
 class Portal:
-    """An address and TCP port a target listens on. Port 0 becomes the real one when it listens."""
+    """An address and TCP port a target listens on. Port 0 becomes the real one when it listens.
+
+    ``redirect_to`` sends every login there elsewhere; discovery without a target name is not concerned.
+    """
 
     address: str
     port: int = DEFAULT_PORT
+    redirect_to: Redirect | None = None
 
     def shown_at(self, local_address: str) -> str:
         """As discovery shows it; a wildcard as the address the asker came to (RFC 7143 section 13.8)."""
@@ -67,8 +100,9 @@ class TargetNode:
 
     Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
     all others. ``chap`` is for those who need no ACL. ``ports`` are the SCSI ports, as they are at any
-    moment: nodes that are one SCSI device between them share one object. Raises ConfigError for a name or
-    alias that cannot be.
+    moment: nodes that are one SCSI device between them share one object. ``redirect_to`` sends logins
+    elsewhere, except those that come in just there; ``login_refusal`` answers them all with that status, as a
+    target does that is out of order. Raises ConfigError for a name or alias that cannot be.
     """
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
@@ -81,6 +115,8 @@ class TargetNode:
         self.chap: ChapConfig | None = None
         self.sessions: list[TargetSession] = []
         self.ports = TargetPorts(self.port_groups)
+        self.redirect_to: Redirect | None = None
+        self.login_refusal: LoginStatus | None = None
 
     def port_groups(self) -> dict[int, list[int]]:
         """Target port group -> relative target ports of this node.
@@ -180,11 +216,16 @@ class TargetNode:
         return acl.chap if acl else self.chap
 
     def group_of(self, portal: Portal) -> PortalGroup | None:
-        """The enabled portal group ``portal`` belongs to."""
-        for group in self.portal_groups.values():
-            if group.enabled and portal in group.portals:
-                return group
-        return None
+        """The portal group ``portal`` belongs to, enabled or not."""
+        return next((group for group in self.portal_groups.values() if portal in group.portals), None)
+
+    def redirect_of(self, portal: Portal, local_address: str) -> Redirect | None:
+        """Where a login that came to ``portal`` at ``local_address`` is sent, if it is sent elsewhere."""
+        if portal.redirect_to is not None:
+            return portal.redirect_to
+        here = format_portal(local_address, portal.port)
+        away = self.redirect_to is not None and self.redirect_to.shown_at(local_address) != here
+        return self.redirect_to if away else None
 
     def find_session(self, initiator_name: str, isid: bytes, portal_group_tag: int) -> TargetSession | None:
         """The session of that I_T nexus (RFC 7143 section 6.3.1)."""
@@ -213,6 +254,10 @@ class NetworkEntity:
         self.device_server = DeviceServer()
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions: list[TargetSession] = []
+        self.removed: dict[str, frozenset[str]] = {}
+        """Targets that were here, by name, with the initiators of their ACLs."""
+        self.closing = False
+        """Whether the server is about to end: no more logins."""
 
     def add_target(self, name: str, *, alias: str = "") -> TargetNode:
         """A new target node.
@@ -224,7 +269,27 @@ class NetworkEntity:
         if node.name in self.nodes:
             raise ConfigError(f"target {node.name} exists already")
         self.nodes[node.name] = node
+        self.removed.pop(node.name, None)
         return node
+
+    def remove_target(self, name: str) -> TargetNode:
+        """Take a target away: its sessions are dropped, and who comes for it is told that it was removed.
+
+        Raises:
+            ConfigError: there is no such target.
+        """
+        node = self.nodes.pop(name.lower(), None)
+        if node is None:
+            raise ConfigError(f"no target {name}")
+        self.removed[node.name] = frozenset(node.acls)
+        for session in list(node.sessions):
+            session.drop("target removed")
+        return node
+
+    def was_removed(self, name: str, initiator_name: str) -> bool:
+        """Whether that target was here, and this initiator may know."""
+        admitted = self.removed.get(name.lower())
+        return admitted is not None and (not admitted or initiator_name.lower() in admitted)
 
     def discovery_chap_of(self, initiator_name: str) -> ChapConfig | None:
         """The CHAP of a discovery session: what was set for all, else what the initiator's targets ask.

@@ -24,12 +24,16 @@ class TargetPolicy:
     """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
     read_room: int = 32 << 20
     """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
+    max_sessions: int = 0
+    """Sessions a target may have at a time, and as many for discovery; 0: as many as there are connections."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""
     nop_in_timeout_s: float = 30.0
     unknown_target: LoginStatus = LoginStatus.NOT_FOUND
     refused_initiator: LoginStatus = LoginStatus.AUTHORIZATION_FAILURE
+    tells_portal_group_tag: bool = True
+    """RFC 7143 section 6.3.1 says MUST; libiscsi does not look, and some old targets do not tell."""
     send_targets_all_in_normal_session: bool = False
     """RFC 7143 Appendix C says MUST NOT; LIO and libiscsi's tests say yes."""
     chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.keys import SessionType
 from iscsim.session.names import initiator_port_name, target_port_name
 from iscsim.session.numbering import CommandWindow
@@ -51,6 +53,8 @@ class TargetSession:
         self.tasks: dict[int, Task] = {}
         self.held = HeldRequests()
         self.fences: list[Fence] = []
+        self.when_ended: list[Callable[[], None]] = []
+        """Called once the session has ended."""
 
     @property
     def identity(self) -> tuple[str, bytes, int]:
@@ -80,6 +84,64 @@ class TargetSession:
                 connection.wake()
         if self.nexus is not None:
             self.entity.device_server.nexus_lost(self.nexus)
+        for tell in self.when_ended:
+            tell()
+
+    def lose(self, connection: TargetConnection, message: str = "") -> None:
+        """A connection is gone, and at ErrorRecoveryLevel 0 its session with it.
+
+        Nothing happens when another connection has taken its place.
+        """
+        if self.connections.get(connection.cid) is connection:
+            self.end(message)
+
+    def reinstate(self, cid: int, parameters: Parameters, message: str) -> None:
+        """Log the connection ``cid`` out implicitly: another takes its place (RFC 7143 section 6.3.4).
+
+        Its tasks end without a response, what it sent before its turn is forgotten, and the units concerned
+        say so with a unit attention (RFC 7143 section 11.14.5). CmdSN goes on.
+        """
+        old = self.connections.pop(cid)
+        for task in [task for task in self.tasks.values() if task.connection is old]:
+            self._terminate(task)
+        self.held.clear()
+        self.fences.clear()
+        self.parameters = parameters
+        old.end(message)
+        if old.wake is not None:
+            old.wake()
+
+    def _terminate(self, task: Task) -> None:
+        del self.tasks[task.tag]
+        if task.aborted:
+            return
+        if not task.command.immediate:
+            self.window.give_back()
+        mapped = self.nexus.lun_map.lookup(task.command.lun) if self.nexus is not None else None
+        if self.nexus is not None and mapped is not None:
+            self.nexus.establish(mapped.logical_unit, UnitAttention.COMMANDS_CLEARED_BY_ISCSI)
+
+    def request_logout(self, time_s: int, now: float) -> None:
+        """Ask the initiator to log out within ``time_s`` seconds of ``now``, and drop the session after that.
+
+        A discovery session is dropped at once, without a word (RFC 7143 section 7.4.3); so is, with a word,
+        a normal one whose time is 0.
+
+        Raises:
+            LocalProtocolError: the time is not 0 to 65535 seconds.
+        """
+        if self.is_discovery or time_s == 0:
+            self.drop("dropped by the target")
+            return
+        for connection in list(self.connections.values()):
+            connection.notices.request_logout(time_s, now, of_session=True)
+
+    def drop(self, message: str) -> None:
+        """Tell the initiator that all connections are dropped (event 3 of RFC 7143 section 11.9.1); end."""
+        if not self.is_discovery:
+            for connection in list(self.connections.values()):
+                connection.notices.announce_session_drop()
+        self.end(message)
 
 
 def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_tag: int) -> ITNexus:

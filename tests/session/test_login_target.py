@@ -139,7 +139,7 @@ def test_the_first_acceptable_method_of_the_list_is_chosen():
 
 
 def test_tsih_of_no_session_is_refused():
-    assert refused(target_login(), request(NAMES, tsih=3)) == 0x020A
+    assert refused(target_login(), request(NAMES, tsih=3, to=OPERATIONAL)) == 0x020A
 
 
 def test_the_portal_group_tag_is_in_the_first_whole_response_only():
