@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
+from iscsim.target.node import Redirect
 from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
 
@@ -92,6 +94,39 @@ class LiveTarget:
     def sessions(self) -> list[TargetSession]:
         """The sessions initiators have with it now."""
         return list(self.node.sessions)
+
+    def send_async(self, event: int, **fields: Any) -> None:
+        """Send an Asynchronous Message (RFC 7143 section 11.9) to everybody who is logged in.
+
+        ``fields`` are those of :meth:`iscsim.target.notices.NoticeService.send`.
+
+        Raises:
+            LocalProtocolError: RFC 7143 does not allow that message.
+        """
+        for session in self.sessions:
+            for connection in list(session.connections.values()):
+                connection.notices.send(event, **fields)
+
+    def request_logout(self, time_s: int = 5) -> None:
+        """Ask everybody to log out within ``time_s`` seconds; who does not is dropped then."""
+        for session in self.sessions:
+            session.request_logout(time_s, asyncio.get_running_loop().time())
+
+    def redirect(self, to: str | None, portal: int | None = None, *, permanent: bool = False) -> None:
+        """Send logins to ``to`` (``"host:port"``) instead, or with None no longer.
+
+        ``portal`` is the number of one of :attr:`portals`, from 0; without it all are meant, but for the one
+        that is ``to``.
+
+        Raises:
+            ConfigError: ``to`` is no address.
+        """
+        redirect = None if to is None else Redirect(to, permanent)
+        if portal is None:
+            self.node.redirect_to = redirect
+        else:
+            groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
+            [each for group in groups for each in group.portals][portal].redirect_to = redirect
 
 
 @asynccontextmanager

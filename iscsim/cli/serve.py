@@ -39,6 +39,14 @@ def serve(
             help="Who may log in, and its CHAP; * is anybody. Without: everybody. May be repeated.",
         ),
     ] = None,
+    redirect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PORTAL=ADDRESS[,permanent]",
+            help="Send logins at PORTAL to ADDRESS; each is HOST:PORT or the number of a --portal, and PORTAL"
+            " may be * for all. May be repeated.",
+        ),
+    ] = None,
     personality: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose habits it has: rfc, lio or tgt.")
     ] = None,
@@ -83,7 +91,7 @@ def serve(
     from iscsim.target.state import StateDirectory
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")
-    plan = _plan(config, portal, target, lun, initiator, personality)
+    plan = _plan(config, portal, target, lun, initiator, redirect, personality)
     plan.state = str(state) if state is not None else plan.state
     with ExitStack() as stack:
         directory = stack.enter_context(StateDirectory(plan.state)) if plan.state else None
@@ -108,6 +116,7 @@ def _plan(
     target: str | None,
     luns: list[str] | None,
     initiators: list[str] | None,
+    redirects: list[str] | None,
     personality: str | None,
 ) -> ServeConfig:
     """The file with the options over it: they are about its first target."""
@@ -120,5 +129,6 @@ def _plan(
     first.portals = portals or first.portals
     first.luns = luns or first.luns
     first.initiators = initiators or first.initiators
+    first.redirects = redirects or first.redirects
     plan.personality = personality or plan.personality
     return plan

@@ -43,7 +43,7 @@ async def serve_until_done(
         recorder = None if pcap is None else stack.enter_context(open_recorder(pcap))
         server = TargetServer(entity, recorder=recorder)
         await _start(server)
-        stack.push_async_callback(server.close)
+        stack.push_async_callback(server.shut_down)
         if control is not None:
             await _listen_for_control(stack, control, entity, stop)
         stack.enter_context(_interrupts(stop))

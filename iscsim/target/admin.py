@@ -5,6 +5,7 @@ Each takes keyword arguments and returns what JSON can say; ``iscsim serve --con
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,8 @@ class TargetAdmin:
             "sessions": self.sessions,
             "end_session": self.end_session,
             "set_access_state": self.set_access_state,
+            "request_logout": self.request_logout,
+            "send_async": self.send_async,
             "stop": self.stop,
         }
 
@@ -43,13 +46,67 @@ class TargetAdmin:
         """Every session there is."""
         return [_session_row(session) for session in self._entity.sessions]
 
-    async def end_session(self, tsih: int) -> dict[str, Any]:
-        """End one session; its connections close. Raises ConfigError when there is none of that handle."""
+    async def end_session(self, tsih: int, time_s: int = 5) -> dict[str, Any]:
+        """End one session: its initiator may log out within ``time_s`` seconds, then it is dropped.
+
+        Returns what it was, once it is gone. Raises ConfigError when there is none of that handle.
+        """
+        session = self._session(tsih)
+        row, ended = _session_row(session), asyncio.Event()
+        session.when_ended.append(ended.set)
+        self._request_logout(session, time_s)
+        await ended.wait()
+        return row
+
+    async def request_logout(self, tsih: int, time_s: int = 5) -> dict[str, Any]:
+        """The same, without waiting for the end."""
+        session = self._session(tsih)
+        row = _session_row(session)
+        self._request_logout(session, time_s)
+        return row
+
+    def _request_logout(self, session: TargetSession, time_s: int) -> None:
+        session.request_logout(time_s, asyncio.get_running_loop().time())
+
+    async def send_async(
+        self,
+        tsih: int,
+        event: int,
+        *,
+        lun: str = "00" * 8,
+        sense: str = "",
+        data: str = "",
+        vendor_code: int = 0,
+        parameter_1: int = 0,
+        parameter_2: int = 0,
+        parameter_3: int = 0,
+    ) -> bool:
+        """Send an Asynchronous Message on every connection of a session, and do nothing else.
+
+        ``lun``, ``sense`` and ``data`` are hexadecimal. Raises ConfigError for what is not, and
+        LocalProtocolError for a message that RFC 7143 section 11.9 does not allow.
+        """
+        try:
+            lun_bytes, sense_data, vendor_data = (bytes.fromhex(text) for text in (lun, sense, data))
+        except ValueError as error:
+            raise ConfigError(f"send_async: {error}") from error
+        for connection in list(self._session(tsih).connections.values()):
+            connection.notices.send(
+                event,
+                lun=lun_bytes,
+                vendor_code=vendor_code,
+                parameter_1=parameter_1,
+                parameter_2=parameter_2,
+                parameter_3=parameter_3,
+                sense=sense_data,
+                data=vendor_data,
+            )
+        return True
+
+    def _session(self, tsih: int) -> TargetSession:
         for session in self._entity.sessions:
             if session.tsih == tsih:
-                row = _session_row(session)
-                session.end("ended by the administrator")
-                return row
+                return session
         raise ConfigError(f"no session with handle {tsih}")
 
     async def set_access_state(

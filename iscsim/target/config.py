@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.session.names import DEFAULT_PORT, parse_portal
-from iscsim.target.node import NetworkEntity, Portal, TargetNode
-from iscsim.target.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun
+from iscsim.target.node import NetworkEntity, Portal, Redirect, TargetNode
+from iscsim.target.options import (
+    ANYBODY,
+    ANYWHERE,
+    InitiatorSpec,
+    LUNSpec,
+    RedirectSpec,
+    parse_initiator,
+    parse_lun,
+    parse_redirect,
+)
 from iscsim.target.policy import PERSONALITIES, TargetPolicy
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ class TargetConfig:
     portals: list[str] = field(default_factory=list)
     luns: list[str] = field(default_factory=list)
     initiators: list[str] = field(default_factory=list)
+    redirects: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,14 +75,15 @@ def read_config(path: Path) -> ServeConfig:
 
 
 _TYPE_NAMES: dict[type, str] = {str: "string", list: "list"}
-_TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, "portals": list, "luns": list, "initiators": list}
+_TARGET_LISTS = ("portals", "luns", "initiators", "redirects")
+_TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, **dict.fromkeys(_TARGET_LISTS, list)}
 
 
 def _target_config(path: Path, table: Any) -> TargetConfig:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: target must be written as [[target]]")
     _check_keys(path, table, _TARGET_KEYS)
-    for key in ("portals", "luns", "initiators"):
+    for key in _TARGET_LISTS:
         if not all(isinstance(item, str) for item in table.get(key, [])):
             raise ConfigError(f"{path}: {key} must be a list of strings")
     return TargetConfig(**table)
@@ -137,6 +148,32 @@ def keep_registrations(entity: NetworkEntity, state: StateDirectory) -> None:
         state.keep(unit)
 
 
+def _redirect(node: TargetNode, spec: RedirectSpec) -> None:
+    """Have logins sent on. Raises ConfigError for a portal there is not, or one sent to itself."""
+    portals = [portal for group in node.portal_groups.values() for portal in group.portals]
+    own = _portal(portals, spec.to)
+    if own is None and spec.to.isdecimal():
+        raise ConfigError(f"redirection to portal {spec.to}: {node.name} has {len(portals)}")
+    redirect = Redirect(own or spec.to, spec.permanent)
+    if spec.origin == ANYWHERE:
+        node.redirect_to = redirect
+        return
+    origin = _portal(portals, spec.origin)
+    if origin is None:
+        raise ConfigError(f"redirection from {spec.origin}, which is no portal of {node.name}")
+    if origin is own:
+        raise ConfigError(f"portal {spec.origin} of {node.name} is redirected to itself")
+    origin.redirect_to = redirect
+
+
+def _portal(portals: list[Portal], text: str) -> Portal | None:
+    """The portal with this number from 1, or with this address."""
+    if text.isdecimal():
+        return portals[int(text) - 1] if 1 <= int(text) <= len(portals) else None
+    address = parse_portal(text)
+    return next((portal for portal in portals if (portal.address, portal.port) == address), None)
+
+
 def _add(
     entity: NetworkEntity, config: TargetConfig, portals: dict[tuple[str, int], Portal], default_port: int
 ) -> ServedTarget:
@@ -150,6 +187,8 @@ def _add(
         # two portals with port 0 are two portals; the same fixed one may serve several targets
         key = address if address[1] else (f"{node.name} {number}", 0)
         node.add_portal(portals.setdefault(key, Portal(*address)))
+    for text in config.redirects:
+        _redirect(node, parse_redirect(text))
     vendor, product = IDENTITIES[entity.policy.name]
     luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
     for spec in luns:

@@ -22,6 +22,7 @@ _TRUTH = {"": True, "yes": True, "true": True, "on": True, "1": True} | dict.fro
     ["no", "false", "off", "0"], False
 )
 ANYBODY = "*"
+ANYWHERE = "*"
 
 
 def parse_size(text: str) -> int:
@@ -173,6 +174,30 @@ def parse_initiator(text: str) -> InitiatorSpec:
         name = head if head == ANYBODY else normalize_name(head)
         return InitiatorSpec(name, user, password, ambiguous=bool(user) and head != ANYBODY)
     return InitiatorSpec(text if text == ANYBODY else _name_alone(text))
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectSpec:
+    """One ``--redirect``: logins that come to ``origin`` are sent to ``to``.
+
+    Each is ``HOST:PORT`` or the number of a portal from 1; an ``origin`` of ``*`` is every portal.
+    """
+
+    origin: str
+    to: str
+    permanent: bool = False
+
+
+def parse_redirect(text: str) -> RedirectSpec:
+    """``PORTAL=ADDRESS[,permanent]``. Raises ConfigError."""
+    origin, _, rest = (part.strip() for part in text.partition("="))
+    to, comma, kind = (part.strip() for part in rest.partition(","))
+    if not (origin and to) or (comma and kind != "permanent"):
+        raise ConfigError(
+            f"not a redirection: {text!r} (expected PORTAL=ADDRESS or PORTAL=ADDRESS,permanent; a PORTAL is"
+            " HOST:PORT, its number, or *)"
+        )
+    return RedirectSpec(origin, to, bool(comma))
 
 
 def _name_alone(text: str) -> str:

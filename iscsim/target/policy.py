@@ -25,7 +25,7 @@ class TargetPolicy:
     read_room: int = 32 << 20
     """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
     max_sessions: int = 0
-    """Sessions a target may have at a time, and as many for discovery; 0: as many as there are connections."""
+    """Sessions a target may have at a time, and as many for discovery; 0: as many as can connect."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""

@@ -289,7 +289,7 @@ def test_a3_4_a_continued_key_is_judged_when_it_is_whole():
 def test_lio_778c2ab142c6_text_with_digests_and_continuation():
     exchange = log_in(keys=DIGESTS)
     whole = encode_text([("X-org.example.key", "value" * 40)])
-    exchange >> text(data=whole[:101], final=False, continuation=True, initiator_task_tag=4)
+    exchange >> text(data=whole[:101], final=False, continuation=True, initiator_task_tag=4, immediate=True)
     tag = exchange.next().target_transfer_tag
     wire = exchange.wire(
         text(data=whole[101:], initiator_task_tag=4, target_transfer_tag=tag, immediate=True)

@@ -9,7 +9,7 @@ from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.store import MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
-from iscsim.target.node import NetworkEntity, Portal, TargetNode
+from iscsim.target.node import NetworkEntity, Portal, Redirect, TargetNode
 from iscsim.target.policy import LIO
 
 CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
@@ -46,13 +46,13 @@ def test_a_tag_is_1_to_65535(tag):
         TargetNode(TARGET).add_portal(Portal("192.0.2.1"), tag=tag)
 
 
-def test_a_portal_is_found_in_its_enabled_group():
+def test_a_portal_is_found_in_its_group_enabled_or_not():
     node, portal = TargetNode(TARGET), Portal("192.0.2.1")
     group = node.add_portal(portal)
     assert node.group_of(portal) is group
     assert node.group_of(Portal("192.0.2.1")) is None
     group.enabled = False
-    assert node.group_of(portal) is None
+    assert node.group_of(portal) is group
 
 
 def test_without_acl_everybody_is_admitted():
@@ -205,3 +205,62 @@ def test_every_portal_group_is_a_target_port() -> None:
         1: "iqn.2026-11.test:a,t,0x0001",
         20: "iqn.2026-11.test:a,t,0x0014",
     }
+
+
+# -- redirection and removal -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "to, shown",
+    [
+        ("192.0.2.9:3261", "192.0.2.9:3261"),
+        ("192.0.2.9", "192.0.2.9:3260"),
+        ("[2001:db8::9]:3261", "[2001:db8::9]:3261"),
+        ("disk.example.org", "disk.example.org:3260"),
+        (Portal("192.0.2.9", 3261), "192.0.2.9:3261"),
+        (Portal("0.0.0.0", 3261), "198.51.100.7:3261"),
+    ],
+    ids=str,
+)
+def test_a_redirection_is_shown_as_an_address_without_a_tag(to, shown):
+    assert Redirect(to).shown_at("198.51.100.7") == shown
+
+
+@pytest.mark.parametrize("to", ["192.0.2.9:3260,1", "192.0.2.9,1", "192.0.2.9:0", "", "a b", "[::1"])
+def test_a_redirection_to_no_address_is_refused(to):
+    with pytest.raises(ConfigError):
+        Redirect(to)
+
+
+def test_a_portal_sends_elsewhere_before_its_node_does():
+    node, portal = TargetNode(TARGET), Portal("192.0.2.1")
+    assert node.redirect_of(portal, "192.0.2.1") is None
+    node.redirect_to = Redirect("192.0.2.8")
+    assert node.redirect_of(portal, "192.0.2.1") is node.redirect_to
+    portal.redirect_to = Redirect("192.0.2.9")
+    assert node.redirect_of(portal, "192.0.2.1") is portal.redirect_to
+
+
+def test_who_came_where_a_node_sends_all_is_not_sent_again():
+    node, here = TargetNode(TARGET), Portal("192.0.2.1")
+    node.redirect_to = Redirect(here)
+    assert node.redirect_of(here, "192.0.2.1") is None
+    assert node.redirect_of(Portal("192.0.2.2"), "192.0.2.2") is node.redirect_to
+
+
+def test_a_removed_target_is_remembered_for_those_who_might_use_it():
+    entity = make_entity()
+    node = node_of(entity)
+    node.add_acl(INITIATOR)
+    assert entity.remove_target(TARGET.upper()) is node
+    assert entity.nodes == {}
+    assert entity.was_removed(TARGET, INITIATOR)
+    assert not entity.was_removed(TARGET, "iqn.2026-11.org.example:other")
+    assert not entity.was_removed("iqn.2026-11.org.iscsim:other", INITIATOR)
+    entity.add_target(TARGET)
+    assert not entity.was_removed(TARGET, INITIATOR)
+
+
+def test_a_target_that_is_not_there_cannot_be_removed():
+    with pytest.raises(ConfigError, match="no target iqn"):
+        NetworkEntity().remove_target(TARGET)
