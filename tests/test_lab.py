@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import iscsim
+from iscsim import ConnectionFailed, connect, serve
+from iscsim.initiator.events import AsyncMessageReceived
+from iscsim.pdu import AsyncEvent
 from iscsim.scsi import cdb
 from iscsim.scsi.lun import encode_lun
 
@@ -90,6 +95,48 @@ async def test_description_with_a_mistake_is_refused() -> None:
     with pytest.raises(iscsim.ConfigError, match="not a LUN"):
         async with iscsim.serve(luns={1: ""}):
             pass
+
+
+async def test_everybody_is_asked_to_log_out_and_does() -> None:
+    async with serve(portals=2) as target:
+        async with connect(target.portals[0], target.name), connect(target.portals[1], target.name):
+            gone = asyncio.Event()
+            target.sessions[1].when_ended.append(gone.set)
+            target.request_logout(60)
+            await gone.wait()
+            assert target.sessions == []
+
+
+async def test_negotiation_request_is_honoured() -> None:
+    async with serve() as target:
+        async with connect(target.portal, target.name) as session:
+            seen: list[Any] = []
+            session.on_event(seen.append)
+            target.send_async(AsyncEvent.NEGOTIATION_REQUESTED, parameter_3=5)
+            await session.ping()
+            assert [type(event) for event in seen] == [AsyncMessageReceived]
+            assert session.is_open
+
+
+@pytest.mark.parametrize("portal", [0, None], ids=["portal", "target"])
+async def test_redirection_is_followed(portal: int | None) -> None:
+    async with serve(portals=2) as target:
+        first, second = target.portals
+        target.redirect(second, portal)
+        async with connect(first, target.name) as session:
+            assert str(session.portal) == second
+            assert await session.read(1, 0, 1) == bytes(512)
+        target.redirect(None, portal)
+        async with connect(first, target.name) as session:
+            assert str(session.portal) == first
+
+
+async def test_redirection_in_a_circle_has_an_end() -> None:
+    async with serve(portals=2) as target:
+        target.redirect(target.portals[1], 0)
+        target.redirect(target.portals[0], 1, permanent=True)
+        with pytest.raises(ConnectionFailed, match="more than 4 redirections"):
+            await connect(target.portal, target.name)
 
 
 async def test_capture_is_written(tmp_path: Path) -> None:

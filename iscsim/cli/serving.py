@@ -138,7 +138,9 @@ def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: P
         print(f"target   {node.name}  (personality {entity.policy.name})")
         for tag, group in node.portal_groups.items():
             for portal in group.portals:
-                print(f"portal   {portal},{tag}")
+                redirect = node.redirect_of(portal, portal.address)
+                sent_on = f"  (redirects to {redirect.shown_at(portal.address)})" if redirect else ""
+                print(f"portal   {portal},{tag}{sent_on}")
         for mapped in node.lun_map:
             unit = mapped.logical_unit
             size = f"{unit.blocks * unit.block_size / (1 << 20):g} MiB, blocks of {unit.block_size}"

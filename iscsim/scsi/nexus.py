@@ -32,6 +32,7 @@ class ITNexus:
         "initiator_name",
         "initiator_port",
         "lun_map",
+        "on_attention",
         "relative_target_port",
         "target_name",
         "target_port",
@@ -69,6 +70,8 @@ class ITNexus:
         self.task_management = task_management
         self.target_port_names = target_port_names or (lambda: {relative_target_port: target_port})
         self.unit_attentions: dict[LogicalUnit, list[UnitAttention]] = {}
+        self.on_attention: Callable[[LogicalUnit, UnitAttention], None] | None = None
+        """Called with every new unit attention, which stays to be told all the same."""
 
     def establish(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:
         """Have ``attention`` reported to this nexus once; one that waits already is not queued again."""
@@ -76,6 +79,8 @@ class ITNexus:
         if attention not in pending:
             pending.append(attention)
             pending.sort(key=lambda waiting: waiting.rank)
+            if self.on_attention is not None:
+                self.on_attention(logical_unit, attention)
 
     def take(self, logical_unit: LogicalUnit) -> UnitAttention | None:
         """The condition to report now, which is thereby cleared; None when there is none."""

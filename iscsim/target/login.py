@@ -93,6 +93,8 @@ class LoginService:
         self._connection._events.append(event)
         if session.nexus is not None and result.tsih == 0:
             self._entity.device_server.nexus_established(session.nexus)
+            if self._entity.policy.announces_attentions:
+                session.nexus.on_attention = session.announce_attention
 
     # -- LoginPolicy: what the node decides --------------------------------------------------------
 

@@ -36,6 +36,8 @@ class TargetPolicy:
     """RFC 7143 section 6.3.1 says MUST; libiscsi does not look, and some old targets do not tell."""
     send_targets_all_in_normal_session: bool = False
     """RFC 7143 Appendix C says MUST NOT; LIO and libiscsi's tests say yes."""
+    announces_attentions: bool = False
+    """Send every unit attention as asynchronous event 0 too (RFC 7143 section 11.9.1)."""
     chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from iscsim.pdu import AsyncEvent
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.keys import SessionType
 from iscsim.session.names import initiator_port_name, target_port_name
@@ -15,6 +17,7 @@ from iscsim.target.held import HeldRequests
 from iscsim.target.task_management import SUPPORTED
 
 if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.connection import TargetConnection
     from iscsim.target.node import NetworkEntity, TargetNode
     from iscsim.target.task import Task
@@ -135,6 +138,19 @@ class TargetSession:
             return
         for connection in list(self.connections.values()):
             connection.notices.request_logout(time_s, now, of_session=True)
+
+    def announce_attention(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:
+        """Tell of a unit attention by an Asynchronous Message (event 0 of RFC 7143 section 11.9.1)."""
+        assert self.nexus is not None
+        lun_map = self.nexus.lun_map
+        lun = next(
+            (lun_map.encode(each.number) for each in lun_map if each.logical_unit is logical_unit), None
+        )
+        for connection in self.connections.values():
+            if lun is not None and not connection.closing:
+                sense = Sense.of(SenseKey.UNIT_ATTENTION, attention.value).encode()
+                connection.notices.send(AsyncEvent.SCSI_EVENT, lun=lun, sense=sense)
+                return
 
     def drop(self, message: str) -> None:
         """Tell the initiator that all connections are dropped (event 3 of RFC 7143 section 11.9.1); end."""

@@ -108,6 +108,13 @@ def test_signal_ends_it_well_even_with_sessions(cli: Any, serve: Serve, number: 
     assert "Traceback" not in errors
 
 
+def test_redirections_are_shown(serve: Serve) -> None:
+    two = ("--portal", "127.0.0.1:0", "--portal", "127.0.0.1:0")
+    first, second = first_screen(serve(*two, "--redirect", "*=2"))["portal"]
+    where, group = second.split(",")
+    assert (first.partition(",1  ")[2], group) == (f"(redirects to {where})", "2")
+
+
 def test_control_socket_stops_it(cli: Any, serve: Serve) -> None:
     control = cli.runtime / "control"
     process = serve("--portal", "127.0.0.1:0", "--control", control)

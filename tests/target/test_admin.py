@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 import iscsim
+from iscsim.errors import LocalProtocolError
+from iscsim.initiator.events import AsyncMessageReceived
+from iscsim.session.events import ConnectionEnded
 from iscsim.target.admin import TargetAdmin
 
 HOST = "iqn.1993-08.org.debian:01:host"
@@ -33,6 +37,58 @@ async def test_session_can_be_ended_from_outside() -> None:
             assert await admin.sessions() == []
             with pytest.raises(iscsim.SessionFailed):
                 await session.ping()
+
+
+async def test_session_that_is_ended_was_asked_to_log_out_first() -> None:
+    async with iscsim.serve() as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        async with iscsim.connect(target.portal, target.name, initiator_name=HOST) as session:
+            (row,) = await admin.sessions()
+            await admin.end_session(tsih=row["tsih"], time_s=60)
+            assert not session.is_open
+            with pytest.raises(iscsim.SessionFailed):
+                await session.ping()
+
+
+async def test_session_without_time_is_dropped_at_once() -> None:
+    async with iscsim.serve() as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        async with iscsim.connect(target.portal, target.name) as session:
+            (row,) = await admin.sessions()
+            ended = asyncio.Event()
+            session.on_event(lambda event: isinstance(event, ConnectionEnded) and ended.set())
+            await admin.request_logout(tsih=row["tsih"], time_s=0)
+            await ended.wait()
+            assert "asynchronous event 3" in str(session.failure)
+
+
+async def test_events_are_sent_over_the_control_socket() -> None:
+    async with iscsim.serve() as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        async with iscsim.connect(target.portal, target.name) as session:
+            seen: list[Any] = []
+            session.on_event(seen.append)
+            (row,) = await admin.sessions()
+            fields = {"vendor_code": 3, "parameter_1": 1, "parameter_2": 2, "parameter_3": 4}
+            assert await admin.send_async(tsih=row["tsih"], event=255, data="6869", **fields)
+            assert await admin.send_async(tsih=row["tsih"], event=0, lun="0001" + "00" * 6, sense="70" * 18)
+            await session.ping()
+            events = [event for event in seen if isinstance(event, AsyncMessageReceived)]
+            assert events == [
+                AsyncMessageReceived(255, bytes(8), 3, 1, 2, 4),
+                AsyncMessageReceived(0, b"\0\1" + bytes(6), 0, 0, 0, 0, b"\x70" * 18),
+            ]
+
+
+async def test_events_that_are_none_are_refused() -> None:
+    async with iscsim.serve() as target:
+        admin = TargetAdmin(target.server.entity, lambda: None)
+        async with iscsim.connect(target.portal, target.name):
+            (row,) = await admin.sessions()
+            with pytest.raises(iscsim.ConfigError, match="send_async"):
+                await admin.send_async(tsih=row["tsih"], event=255, data="nothing")
+            with pytest.raises(LocalProtocolError, match="asynchronous event 6"):
+                await admin.send_async(tsih=row["tsih"], event=6)
 
 
 async def test_session_that_does_not_exist_cannot_be_ended() -> None:

@@ -40,6 +40,7 @@ from iscsim.pdu import (
     TaskManagementResponse,
     TextResponse,
 )
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.session.connection import Phase
 from iscsim.target.policy import RFC
 
@@ -198,6 +199,33 @@ def test_an_answered_ping_keeps_the_session():
         exchange >> NOPOut(immediate=True, target_transfer_tag=tag)
     assert exchange
     assert not exchange.connection.closing
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"immediate": True, "target_transfer_tag": 2}, "NOP-Out for unknown transfer tag 0x2"),
+        ({"immediate": False, "target_transfer_tag": 1}, "NOP-Out without a task tag, not immediate"),
+    ],
+    ids=["tag", "not immediate"],
+)
+def test_a_wrong_answer_to_a_ping_is_rejected(fields, message):
+    """RFC 7143 sections 11.18 and 11.17.1."""
+    exchange = log_in().wait(15.5) << like(NOPIn, target_transfer_tag=1)
+    exchange >> NOPOut(initiator_task_tag=RESERVED_TAG, cmd_sn=1, **fields)
+    assert exchange << rejected(RejectReason.INVALID_PDU_FIELD, exp_cmd_sn=1)
+    assert exchange.rejections == [message]
+    exchange >> NOPOut(immediate=True, target_transfer_tag=1)
+    assert exchange
+    exchange >> NOPOut(immediate=True, target_transfer_tag=1)
+    assert exchange << rejected(RejectReason.INVALID_PDU_FIELD)
+
+
+def test_a_nop_out_without_tags_only_brings_numbers():
+    exchange = log_in().wait(15.5) << like(NOPIn)
+    assert exchange >> NOPOut(immediate=True)
+    exchange.wait(31) << like(NOPIn)
+    assert exchange.ended == "no answer to a ping within 30 s"
 
 
 def test_a_busy_connection_is_not_pinged():
@@ -404,6 +432,37 @@ def test_a_wrong_data_digest_is_rejected_and_leaves_a_gap():
     assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=wrong.header(), exp_cmd_sn=1)
     wrong.initiator_task_tag = 50
     assert exchange >> wrong << like(SCSIResponse, initiator_task_tag=50, exp_cmd_sn=2)
+
+
+@pytest.mark.parametrize("kind", [nop_out, text])
+def test_other_damaged_requests_are_rejected_and_not_received(kind):
+    exchange = log_in(keys=DIGESTS)
+    wrong = kind(data=b"X-a=b\0")
+    exchange >> damaged(exchange, wrong)
+    assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=wrong.header(), exp_cmd_sn=1)
+    assert exchange >> nop_out(cmd_sn=1) << like(NOPIn, exp_cmd_sn=2)
+
+
+def test_a_damaged_data_out_fails_its_write_when_all_data_has_come():
+    """RFC 7143 section 7.8, b)."""
+    exchange = log_in(keys=DIGESTS | {"ImmediateData": "No"}) >> write_10(blocks=2)
+    asked = exchange.next()
+    parts = [
+        SCSIDataOut(
+            initiator_task_tag=1,
+            target_transfer_tag=asked.target_transfer_tag,
+            buffer_offset=512 * number,
+            data_sn=number,
+            data=bytes(512),
+            final=number == 1,
+        )
+        for number in range(2)
+    ]
+    exchange >> damaged(exchange, parts[0])
+    assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=parts[0].header())
+    exchange >> parts[1]
+    sense = Sense.parse(exchange.next().sense)
+    assert (sense.key, sense.asc, sense.ascq) == (SenseKey.ABORTED_COMMAND, 0x47, 0x05)
 
 
 def test_a_damaged_data_out_of_no_task_is_just_rejected():

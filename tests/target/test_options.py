@@ -9,10 +9,12 @@ import pytest
 from iscsim.errors import ConfigError
 from iscsim.scsi.store import FileStore, MemoryStore
 from iscsim.target.options import (
+    RedirectSpec,
     normalize_wwn,
     parse_boolean,
     parse_initiator,
     parse_lun,
+    parse_redirect,
     parse_size,
 )
 
@@ -161,3 +163,24 @@ def test_what_may_be_a_password_is_not_shown(text: str) -> None:
 def test_lun_says_who_changes_its_access_states(option: str, modes: int) -> None:
     unit = parse_lun(f"1=64M{option}").logical_unit("iqn.2026-11.org.iscsim:disk", "ISCSIM", "DISK")
     assert unit.access.modes == modes
+
+
+# -- redirections ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, spec",
+    [
+        ("1=2", RedirectSpec("1", "2")),
+        ("*=192.0.2.9,permanent", RedirectSpec("*", "192.0.2.9", permanent=True)),
+        (" [::1]:3260 = disk.example.org:3261 ", RedirectSpec("[::1]:3260", "disk.example.org:3261")),
+    ],
+)
+def test_a_redirection_is_a_portal_and_an_address(text, spec):
+    assert parse_redirect(text) == spec
+
+
+@pytest.mark.parametrize("text", ["", "1", "1=", "=2", "1=2,", "1=2,1", "1=2,temporary"])
+def test_what_is_no_redirection_is_refused(text):
+    with pytest.raises(ConfigError, match="not a redirection"):
+        parse_redirect(text)

@@ -1,5 +1,7 @@
 """A target's session: who it belongs to, and what its end takes along."""
 
+from dataclasses import replace
+
 import pytest
 from exchanges.ladder import (
     INITIATOR,
@@ -12,17 +14,20 @@ from exchanges.ladder import (
     log_in,
     login_request,
     logout,
+    lun,
     make_entity,
     node_of,
     read_10,
+    test_unit_ready,
     unit_of,
     write_10,
 )
 
 from iscsim.errors import LocalProtocolError
-from iscsim.pdu import AsyncMessage, LoginResponse, LogoutResponse, ReadyToTransfer, SCSIDataIn
+from iscsim.pdu import AsyncMessage, LoginResponse, LogoutResponse, ReadyToTransfer, SCSIDataIn, SCSIResponse
 from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.session.events import ConnectionEnded
+from iscsim.target.policy import RFC
 from iscsim.target.session import make_nexus
 
 R2T_ONLY = {"InitialR2T": "Yes", "ImmediateData": "No"}
@@ -200,3 +205,24 @@ def test_removing_a_target_drops_its_sessions():
     exchange = log_in(entity)
     entity.remove_target(TARGET)
     assert exchange.collect() << like(AsyncMessage, async_event=3) << ended("target removed")
+
+
+# -- unit attentions as events ---------------------------------------------------------------------
+
+
+def test_unit_attentions_are_announced_if_the_personality_says_so():
+    entity = make_entity(replace(RFC, announces_attentions=True))
+    exchange = log_in(entity)
+    unit_of(entity, 1).resize(100)
+    message = exchange.collect().next()
+    assert (message.async_event, message.lun) == (0, lun(1))
+    sense = Sense.parse(bytes(message.data)[2:])
+    assert (sense.key, sense.asc, sense.ascq) == (SenseKey.UNIT_ATTENTION, 0x2A, 0x09)
+    assert exchange >> test_unit_ready(lun=lun(1)) << like(SCSIResponse, status=2)  # it still is one
+
+
+def test_unit_attentions_are_not_announced_by_default():
+    entity = make_entity()
+    exchange = log_in(entity)
+    unit_of(entity, 1).resize(100)
+    assert exchange.collect()

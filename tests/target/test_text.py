@@ -166,6 +166,30 @@ def test_a_tag_that_was_not_given_out_is_an_invalid_field(fields):
     assert exchange << rejected(RejectReason.INVALID_PDU_FIELD)
 
 
+def test_a_tag_is_good_for_the_lun_it_came_with():
+    """RFC 7143 section 11.17.1."""
+    exchange = discover() >> text(ALL, final=False, initiator_task_tag=4, lun=b"\0\1" + bytes(6))
+    tag = exchange.next().target_transfer_tag
+    (
+        exchange
+        >> text(initiator_task_tag=4, target_transfer_tag=tag)
+        << rejected(RejectReason.INVALID_PDU_FIELD)
+    )
+    exchange.cmd_sn -= 1
+    exchange >> text(initiator_task_tag=4, target_transfer_tag=tag, lun=b"\0\1" + bytes(6))
+    assert answer(exchange) == []
+
+
+def test_all_requests_of_a_negotiation_are_immediate_or_none():
+    """RFC 7143 section 11.10.3; the negotiation is reset."""
+    exchange = log_in() >> text(("MaxRecvDataSegmentLength", "512"), final=False, initiator_task_tag=4)
+    tag = exchange.next().target_transfer_tag
+    last = {"initiator_task_tag": 4, "target_transfer_tag": tag}
+    assert exchange >> text(**last, immediate=True) << rejected(RejectReason.PROTOCOL_ERROR)
+    assert exchange >> text(**last) << rejected(RejectReason.INVALID_PDU_FIELD)
+    assert exchange.session.parameters.max_send_data_segment_length == 8192
+
+
 def test_a_tag_is_worth_nothing_once_the_exchange_has_ended():
     exchange = discover() >> text(target_transfer_tag=1) << rejected(RejectReason.INVALID_PDU_FIELD)
     assert exchange
@@ -208,15 +232,50 @@ def test_a_new_max_recv_data_segment_length_holds_after_the_exchange():
     assert exchange >> read_10(blocks=2) << like(SCSIDataIn, data=bytes(512)) << like(SCSIDataIn, data_sn=1)
 
 
+def test_two_negotiations_one_after_the_other():
+    exchange = log_in()
+    for length in (512, 1024):
+        assert answer(exchange >> text(("MaxRecvDataSegmentLength", str(length)))) == []
+        assert exchange.session.parameters.max_send_data_segment_length == length
+    assert answer(exchange >> text(("InitiatorAlias", "me"))) == []
+    parameters = exchange.session.parameters
+    assert (parameters.initiator_alias, parameters.max_send_data_segment_length) == ("me", 1024)
+
+
+def test_a_negotiation_that_is_dropped_changes_nothing():
+    exchange = log_in() >> text(("MaxRecvDataSegmentLength", "512"), final=False, initiator_task_tag=4)
+    exchange.next()
+    assert answer(exchange >> text(("InitiatorAlias", "me"), initiator_task_tag=4)) == []
+    assert exchange.session.parameters.max_send_data_segment_length == 8192
+
+
 def test_an_unknown_key_is_not_understood():
     assert answer(log_in() >> text(("X-org.example.a", "b"))) == [("X-org.example.a", "NotUnderstood")]
 
 
 @pytest.mark.parametrize(
-    "pair", [("InitialR2T", "No"), ("HeaderDigest", "CRC32C"), ("InitiatorName", "iqn.a")]
+    "pair",
+    [
+        *((name, "No") for name in ("InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder")),
+        *((name, "4096") for name in ("MaxBurstLength", "FirstBurstLength")),
+        *((name, "1") for name in ("MaxConnections", "MaxOutstandingR2T", "ErrorRecoveryLevel")),
+        *((name, "2") for name in ("DefaultTime2Wait", "DefaultTime2Retain", "TargetPortalGroupTag")),
+        *((name, "CRC32C") for name in ("HeaderDigest", "DataDigest")),
+        *((name, "iqn.2026-11.org:a") for name in ("InitiatorName", "TargetName")),
+        *((name, "x") for name in ("TargetAlias", "TargetAddress", "SessionType", "TaskReporting")),
+        *((name, "5") for name in ("AuthMethod", "CHAP_A", "CHAP_N", "IFMarker", "OFMarkInt")),
+        ("MaxRecvDataSegmentLength", "511"),
+        ("MaxRecvDataSegmentLength", "16777216"),
+        ("MaxRecvDataSegmentLength", "many"),
+    ],
+    ids="=".join,
 )
-def test_keys_of_the_login_are_a_protocol_error(pair):
-    exchange = log_in() >> text(pair) << rejected(RejectReason.PROTOCOL_ERROR)
+def test_keys_that_are_not_for_now_are_a_protocol_error_and_change_nothing(pair):
+    """RFC 7143 chapter 13: only MaxRecvDataSegmentLength and InitiatorAlias are for an initiator to send."""
+    exchange = log_in()
+    before = exchange.session.parameters
+    exchange >> text(("InitiatorAlias", "new"), pair) << rejected(RejectReason.PROTOCOL_ERROR)
+    assert exchange.session.parameters == before
     assert exchange >> text(initiator_task_tag=9, cmd_sn=1) << like(TextResponse, final=True)
 
 
