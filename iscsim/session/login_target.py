@@ -9,7 +9,7 @@ from iscsim.errors import LocalProtocolError, NegotiationError
 from iscsim.pdu import DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, LoginRequest, LoginResponse, LoginStatus, Stage
 from iscsim.pdu.text import MAX_TEXT_LENGTH, Pair, encode_text, parse_list, shown
 from iscsim.session.chap import ChapConfig, ChapReflected, ChapTarget, Randomness
-from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, Rule, SessionType
+from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, Rule, SessionType, in_any_case
 from iscsim.session.login_status import RedirectLogin, login_error
 from iscsim.session.negotiation import Negotiator
 from iscsim.session.parameters import Parameters, Wishes
@@ -148,6 +148,8 @@ class TargetLogin:
         self._check_request(request)
         pairs = self._exchange.receive(bytes(request.data), request.continuation)
         if pairs is not None:
+            if self._policy.wishes(self._target).any_case:
+                pairs = in_any_case(pairs)
             self._exchange.put(self._answer(request, pairs))
         data, continued = self._exchange.take()
         response = self._response(request, data, continued)

@@ -51,7 +51,9 @@ class Wishes:
     ``task_reporting`` is offered only when it has RFC3720 and ResponseFence (RFC 7143 section 13.23),
     ``protocol_level`` only when it is not 1. ``repetition`` lets the peer declare a key again with the same
     value, which RFC 7143 section 6.3 forbids. ``volunteered`` names keys a target brings up by itself:
-    open-iscsi gives up when it does not know one. Lengths in bytes, times in seconds.
+    open-iscsi gives up when it does not know one. With ``any_case`` a target takes a key however it is
+    spelt, where RFC 7143 section 6.1 has capitals and small letters differ. Lengths in bytes, times in
+    seconds.
 
     Raises ConfigError when a value is outside the range of its key (RFC 7143 chapter 13).
     """
@@ -74,6 +76,7 @@ class Wishes:
     protocol_level: int = 1
     repetition: bool = False
     volunteered: tuple[str, ...] = ()
+    any_case: bool = False
 
     def __post_init__(self) -> None:
         for name, attribute in NUMBER_ATTRIBUTES.items():

@@ -49,7 +49,7 @@ LIO = TargetPolicy(
 )
 TGT = TargetPolicy(
     name="tgt",
-    wishes=Wishes(repetition=True),
+    wishes=Wishes(repetition=True, any_case=True),
     refused_initiator=LoginStatus.NOT_FOUND,
     nop_in_interval_s=0.0,
     chap_algorithms=(ChapAlgorithm.MD5,),

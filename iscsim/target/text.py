@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iscsim.errors import NegotiationError
 from iscsim.pdu import NO_LUN, RESERVED_TAG, RejectReason, TextRequest, TextResponse
-from iscsim.session.keys import Role
+from iscsim.session.keys import Role, in_any_case
 from iscsim.session.negotiation import FullFeatureNegotiation
 from iscsim.session.text import TextExchange
 from iscsim.target.rejection import RequestRejected
@@ -61,6 +61,8 @@ class TextService:
         assert self._exchange is not None
         pairs = self._exchange.receive(bytes(pdu.data), pdu.continuation)
         if pairs is not None:
+            if self._connection.entity.policy.wishes.any_case:
+                pairs = in_any_case(pairs)
             self._exchange.put(self._answers(pairs))
         self._respond(pdu)
 
