@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from iscsim.errors import ConfigError
 from iscsim.pdu import LoginStatus
 from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
 from iscsim.session.parameters import Wishes
@@ -13,7 +14,8 @@ from iscsim.session.parameters import Wishes
 class TargetPolicy:
     """A personality: the choices the RFC leaves open, and what real targets do otherwise.
 
-    Times are in seconds, on the connection's clock; 0 turns a timer off.
+    Times are in seconds, on the connection's clock; 0 turns a timer off. Raises ConfigError for wishes that
+    this target cannot keep.
     """
 
     name: str = "rfc"
@@ -39,6 +41,10 @@ class TargetPolicy:
     announces_attentions: bool = False
     """Send every unit attention as asynchronous event 0 too (RFC 7143 section 11.9.1)."""
     chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
+
+    def __post_init__(self) -> None:
+        if self.wishes.max_connections != 1 or self.wishes.error_recovery_level != 0:
+            raise ConfigError("a target has one connection a session and ErrorRecoveryLevel 0")
 
 
 RFC = TargetPolicy()

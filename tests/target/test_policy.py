@@ -90,3 +90,9 @@ def test_keys_differ_by_case_or_do_not(policy, status):
         assert keys_of(response)["InitialR2T"] == "No"
         exchange = log_in(make_entity(policy)) >> text(("Sendtargets", ""))
         assert dict(parse_text(exchange.next().data))["TargetName"] == TARGET
+
+
+@pytest.mark.parametrize("wishes", [Wishes(max_connections=2), Wishes(error_recovery_level=1)], ids=str)
+def test_what_this_target_cannot_keep_is_not_promised(wishes):
+    with pytest.raises(ConfigError, match="one connection a session"):
+        TargetPolicy(wishes=wishes)
