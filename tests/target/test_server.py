@@ -229,6 +229,17 @@ async def test_one_after_another_is_refused_when_all_have_logged_in():
         assert (await refused[-1].ask(login_request())).status_class == 3
 
 
+async def test_each_newcomer_takes_a_place_of_its_own():
+    server = TargetServer(make_entity(), max_connections=2)
+    protocols = [TargetProtocol(server, server.entity.portals[0]) for _ in range(4)]
+    transports = [FakeTransport() for _ in protocols]
+    for protocol, transport in zip(protocols, transports, strict=True):
+        protocol.connection_made(transport)
+    assert ["abort" in transport.calls for transport in transports] == [True, True, False, False]
+    for protocol in protocols:
+        protocol.connection_lost(None)
+
+
 @pytest.mark.parametrize(
     "files, allowed, level",
     [(256, 192, "WARNING"), (1024, 960, "INFO"), (1088, 1024, None), (20, 1, "WARNING"), (-1, 1024, None)],
