@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from iscsim.pdu import (
@@ -16,17 +17,21 @@ from iscsim.pdu import (
     SCSIDataIn,
     SCSIDataOut,
     SCSIResponse,
+    TaskAttribute,
     UnknownAHS,
 )
+from iscsim.scsi.asc import ASC
 from iscsim.scsi.completion import Completion
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
 from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
 from iscsim.target.room import WriteRoom
 from iscsim.target.task import Task
-from iscsim.target.task_management import data_ended
+from iscsim.target.task_management import check_condition_sent, data_ended
 
 if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.connection import TargetConnection
     from iscsim.target.session import TargetSession
 
@@ -35,6 +40,7 @@ _flags = SCSIDataIn.codec.pack_flags  # opcode and flags as one number
 # final, acknowledge, overflow, underflow, status_present
 _EXACT = _flags[True, False, False, False, True]
 _UNDERFLOW = _flags[True, False, False, True, True]
+_SIMPLE, _ACA = int(TaskAttribute.SIMPLE), int(TaskAttribute.ACA)
 _MAX_IMMEDIATE_TASKS = 8
 """Immediate writes a connection may have open; one more is rejected (RFC 7143 section 4.2.2.1)."""
 
@@ -50,6 +56,10 @@ class CommandService:
         self._delayed: list[tuple[float, int, Task, Completion]] = []
         self._delayed_count = 0
         self._quick_length = 0
+        self._task_sets = connection.entity.task_sets
+        self._restricted = connection.entity.task_sets.restricted
+        self.ready: deque[Task] = deque()
+        """Tasks that may begin once less is owed to the initiator."""
 
     def begin(self, session: TargetSession) -> None:
         """The session is there: remember what every command asks for."""
@@ -78,7 +88,14 @@ class CommandService:
         elif not connection.admits_immediate(pdu):
             return
         tag = pdu.initiator_task_tag
-        if pdu.write or pdu.ahs or tag in self._session.tasks or tag == RESERVED_TAG:
+        if (
+            pdu.write
+            or pdu.ahs
+            or tag in self._session.tasks
+            or tag == RESERVED_TAG
+            or pdu.task_attribute > _SIMPLE
+            or self._restricted
+        ):
             self._begin(pdu)
         else:
             if not pdu.immediate:
@@ -98,17 +115,81 @@ class CommandService:
             return
         if tag in tasks:  # an aborted task whose late data now cannot be told from that of the new one
             self._bury(tasks[tag])
-        wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
-        length = pdu.expected_data_transfer_length if pdu.write else 0
-        transfer = DataOutTransfer(length, wanted, self._session.parameters)
-        transfer.begin(pdu.data, pdu.final or not pdu.write)
-        task = Task(pdu, transfer, self._connection, wanted)
-        pdu.data = b""  # the transfer has it: do not keep the whole segment alive
-        if transfer.complete:
-            self._execute(task)
+        attribute = pdu.task_attribute
+        if (self._restricted or attribute > _SIMPLE) and self._held_back(pdu):
+            self._open(pdu, dormant=True)
+        elif attribute == _ACA or (pdu.write and not pdu.final):
+            self._open(pdu)
         else:
-            tasks[tag] = task
-            self._ask(task)
+            wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
+            length = pdu.expected_data_transfer_length if pdu.write else 0
+            transfer = DataOutTransfer(length, wanted, self._session.parameters)
+            transfer.begin(pdu.data, True)
+            task = Task(pdu, transfer, self._connection, wanted)
+            pdu.data = b""  # the transfer has it: do not keep the whole segment alive
+            if transfer.complete:
+                self._execute(task)
+            else:
+                self._admit(task)
+                self._go_on(task)
+
+    def _unit(self, lun: bytes) -> LogicalUnit | None:
+        mapped = self._nexus.lun_map.lookup(lun)
+        return mapped.logical_unit if mapped is not None else None
+
+    def _held_back(self, pdu: SCSICommand) -> bool:
+        return self._task_sets.holds_back(self._unit(pdu.lun), pdu.task_attribute)
+
+    def _open(self, pdu: SCSICommand, *, dormant: bool = False) -> None:
+        """A command that cannot be settled now: unsolicited data follows it, or others go first.
+
+        What it wants is asked for only then, as the state of the unit may change until it begins. So one
+        that is refused waits for the end of its data (RFC 7143 section 11.4.2).
+        """
+        length = pdu.expected_data_transfer_length if pdu.write else 0
+        transfer = DataOutTransfer(length, length, self._session.parameters)
+        transfer.begin(bytes(pdu.data), pdu.final or not pdu.write)
+        pdu.data = b""
+        task = Task(pdu, transfer, self._connection, 0, settled=False)
+        self._admit(task, dormant=dormant)
+        self._go_on(task)
+
+    def _admit(self, task: Task, *, dormant: bool = False) -> None:
+        """Take a task into its task set, or decide that it ends with a status instead."""
+        task.unit = self._unit(task.command.lun)
+        if task.command.task_attribute == _ACA:
+            # SAM-5: there is never an ACA condition (NORMACA is 0), so the attribute has no meaning
+            task.fail(Sense.of(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_MESSAGE_ERROR))
+        else:
+            task.status = self._task_sets.refusal(task.unit, self._session)
+        if task.status is not None:
+            task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        else:
+            task.dormant = dormant
+            self._task_sets.enter(task, enabled=not dormant)
+        self._session.tasks[task.tag] = task
+
+    def start(self, task: Task) -> None:
+        """Its task set lets a dormant task begin."""
+        if self._connection.owed > self._connection.most_owed:
+            self.ready.append(task)
+            return
+        task.dormant = False
+        self._go_on(task)
+
+    def start_ready(self) -> None:
+        """Begin tasks that waited until less was owed."""
+        while self.ready and self._connection.owed <= self._connection.most_owed:
+            self.start(self.ready.popleft())
+
+    def _settle(self, task: Task) -> None:
+        """Ask what the command wants, now that it has begun and its unsolicited data has come."""
+        command = task.command
+        task.wanted_length = self._device_server.data_out_length(
+            self._nexus, command.lun, command.whole_cdb
+        )
+        task.transfer.limit(task.wanted_length)
+        task.settled = True
 
     def _refusal(self, pdu: SCSICommand) -> tuple[RejectReason, str] | None:
         """Why this command is rejected, if it is (RFC 7143 section 11.17.1)."""
@@ -117,6 +198,8 @@ class CommandService:
             return RejectReason.INVALID_PDU_FIELD, "SCSICommand with the reserved task tag"
         if tag in tasks and not tasks[tag].aborted:
             return RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use"
+        if pdu.task_attribute > _ACA:
+            return RejectReason.INVALID_PDU_FIELD, f"reserved task attribute {pdu.task_attribute}"
         if pdu.ahs and any(isinstance(segment, UnknownAHS) for segment in pdu.ahs):
             return RejectReason.INVALID_PDU_FIELD, "SCSICommand with an AHS of unknown type"
         if pdu.immediate and self._immediate_tasks() >= _MAX_IMMEDIATE_TASKS:
@@ -163,6 +246,8 @@ class CommandService:
             message = f"Data-Out for LUN {pdu.lun.hex()}, the command is for {task.command.lun.hex()}"
             self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
             return
+        if task.dormant:
+            pdu.data = bytes(pdu.data)  # it may wait long: do not keep the whole segment alive
         task.transfer.receive(pdu)
         self._go_on(task)
 
@@ -174,10 +259,16 @@ class CommandService:
             self._go_on(task)
 
     def _go_on(self, task: Task) -> None:
+        if task.aborted:
+            if task.transfer.complete:
+                self._bury(task)
+            return
+        if not task.settled:
+            if task.dormant or task.transfer.unsolicited:
+                return
+            self._settle(task)
         if not task.transfer.complete:
             self._ask(task)
-        elif task.aborted:
-            self._bury(task)
         else:
             del self._session.tasks[task.tag]
             self._execute(task)
@@ -195,15 +286,36 @@ class CommandService:
         Then call :meth:`use_room`.
         """
         self._give_back(task.command)
-        self._room.give_back(task)
-        self._delayed = [each for each in self._delayed if each[2] is not task]
-        heapq.heapify(self._delayed)
-        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        self._stop(task)
         if task.transfer.complete:
             del self._session.tasks[task.tag]
         aborted = [each for each in self._session.tasks.values() if each.aborted]
         if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
             self._bury(aborted[0])
+
+    def end(self, task: Task, status: Status) -> None:
+        """Another nexus aborted a task: it ends with ``status`` when its late data has come.
+
+        Then call :meth:`use_room`.
+        """
+        task.status, task.sense = status, b""
+        self._stop(task)
+        self._go_on(task)
+
+    def _stop(self, task: Task) -> None:
+        self._room.give_back(task)
+        self._delayed = [each for each in self._delayed if each[2] is not task]
+        heapq.heapify(self._delayed)
+        if task in self.ready:
+            self.ready.remove(task)
+        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        task.dormant = False
+
+    def drop(self) -> None:
+        """The session has ended: keep nothing of its tasks."""
+        self._delayed.clear()
+        self.ready.clear()
+        self._room.clear()
 
     def _bury(self, task: Task) -> None:
         """An aborted task has sent its late data, or is not waited for any longer."""
@@ -212,7 +324,9 @@ class CommandService:
 
     def _execute(self, task: Task) -> None:
         command, failure = task.command, task.transfer.failure
-        if failure is not None:
+        if task.status is not None:
+            completion = Completion(task.status, b"", task.sense)
+        elif failure is not None:
             completion = Completion(Status.CHECK_CONDITION, b"", task.failure_sense(failure))
         else:
             offered = command.expected_data_transfer_length if command.write else None
@@ -221,6 +335,8 @@ class CommandService:
             )
         self._give_back(command)
         self._answer(command, completion, task.wanted_length)
+        if task.in_task_set:
+            self._task_sets.leave([task], by=self._connection)
 
     def _give_back(self, command: SCSICommand) -> None:
         if not command.immediate:
@@ -310,6 +426,10 @@ class CommandService:
         if pdu.write:
             # RFC 7143 section 11.4.5: what the command would have moved against what was expected
             residual = _residual(expected, wanted_length)
+        elif completion.status == Status.GOOD and not completion.data_in:
+            # the same without the W bit: a WRITE has moved nothing, and must not look as if it had
+            wanted_length = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
+            residual = _residual(0, wanted_length) if wanted_length else read_residual
         else:
             residual = read_residual
         if pdu.read and pdu.write:
@@ -324,6 +444,8 @@ class CommandService:
                 **residual,
             )
         )
+        if completion.status == Status.CHECK_CONDITION:
+            check_condition_sent(self._connection, pdu.lun)
 
     # -- stores that must wait ---------------------------------------------------------------------
 
@@ -336,6 +458,8 @@ class CommandService:
         task = self._session.tasks[pdu.initiator_task_tag] = Task(
             pdu, nothing, self._connection, wanted_length
         )
+        task.unit = self._unit(pdu.lun)
+        self._task_sets.enter(task, enabled=True)
         self._delayed_count += 1
         heapq.heappush(self._delayed, (completion.ready_at, self._delayed_count, task, completion))
         self._connection.set_timer(self._release_delayed, self._delayed[0][0])
@@ -346,6 +470,8 @@ class CommandService:
             del self._session.tasks[task.tag]
             self._give_back(task.command)
             self._answer_at_length(task.command, completion, task.wanted_length)
+            if task.in_task_set:
+                self._task_sets.leave([task], by=self._connection)
         if self._delayed:
             self._connection.set_timer(self._release_delayed, self._delayed[0][0])
 

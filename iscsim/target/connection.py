@@ -193,11 +193,17 @@ class TargetConnection(Connection):
             self._first_beyond = (self.session.window.max_cmd_sn + 1) & SERIAL_MASK
         super().receive_data(data, now)
 
+    @property
+    def has_more(self) -> bool:
+        """See :meth:`Connection.has_more`: tasks that wait until less is owed count too."""
+        return self._rest is not None or bool(self.commands.ready)
+
     def go_on(self, now: float) -> None:
         """See :meth:`Connection.go_on`: the requests whose turn had come, then what came behind them."""
         self.now = now
         try:
             if not self.closing:
+                self.commands.start_ready()
                 self.release_held()
         except RemoteProtocolError as error:
             self.fail(error)

@@ -39,6 +39,11 @@ class WriteRoom:
         elif task in self._waiting:
             self._waiting.remove(task)
 
+    def clear(self) -> None:
+        """Nobody has room, and nobody waits."""
+        self._waiting.clear()
+        self._taken = 0
+
     def next(self) -> Task | None:
         """A task that has waited and now has room."""
         if not self._waiting or not self._fits(self._waiting[0]):

@@ -71,15 +71,18 @@ class TargetSession:
         if self not in siblings:
             return
         siblings.remove(self)
+        tasks = list(self.tasks.values())
         self.tasks.clear()
         self.held.clear()
         self.fences.clear()
         for connection in list(self.connections.values()):
             connection.end(message)
+            connection.commands.drop()
             if connection.wake is not None:
                 connection.wake()
         if self.nexus is not None:
             self.entity.device_server.nexus_lost(self.nexus)
+        self.entity.task_sets.leave(tasks)  # what waited for them goes on, now that the nexus is gone
 
 
 def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_tag: int) -> ITNexus:

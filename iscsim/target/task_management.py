@@ -6,7 +6,7 @@ so a function finds few tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,18 +18,23 @@ from iscsim.pdu import (
     TaskManagementResponseCode,
 )
 from iscsim.scsi.task_management import TaskManagement
+from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.numbering import serial_add, serial_less
 from iscsim.target.rejection import RequestRejected
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
+    from iscsim.scsi.nexus import ITNexus
     from iscsim.target.connection import TargetConnection
+    from iscsim.target.node import NetworkEntity
+    from iscsim.target.session import TargetSession
     from iscsim.target.task import Task
 
 Code = TaskManagementResponseCode
 Handler = Callable[["TargetConnection", TaskManagementRequest], Code]
 
+_QERR_ALL, _QERR_NEXUS = 1, 3
 _MAX_WAITING = 8
 """Immediate functions that may wait for the commands before them."""
 
@@ -101,16 +106,67 @@ def _respond(connection: TargetConnection, pdu: TaskManagementRequest, code: Cod
 
 
 def _abort(tasks: Iterable[Task], by: TargetConnection) -> None:
-    """End tasks without a response; their late data is swallowed."""
+    """End tasks without a response; their late data is swallowed.
+
+    Those of other nexuses end with TASK ABORTED instead where the TAS bit of the Control mode page asks for
+    it (SAM-5, "Aborting commands"). Tasks that waited for these ones begin.
+    """
     ended = [task for task in tasks if not task.aborted]
-    for task in ended:
+    told = [task for task in ended if _is_told(task, by)]
+    silent = [task for task in ended if not _is_told(task, by)]
+    for task in silent:
         task.aborted = True
-    for task in ended:
+    for task in silent:
         task.connection.commands.forget(task)
+    for task in told:
+        if task.status is None:
+            task.connection.commands.end(task, Status.TASK_ABORTED)
+    by.entity.task_sets.leave(ended, by=by)
     for connection in dict.fromkeys(task.connection for task in ended):
         connection.commands.use_room()
         if connection is not by and connection.wake is not None:
             connection.wake()
+
+
+def _is_told(task: Task, by: TargetConnection) -> bool:
+    """Whether a task that ``by`` aborts ends with a status (TAS)."""
+    unit = task.unit
+    return task.connection.session is not by.session and unit is not None and unit.task_aborted_status
+
+
+def _clear(tasks: Iterable[Task], by: TargetConnection) -> None:
+    """Abort tasks of any nexus; who loses some without a status hears so instead (2F/00, SAM-5)."""
+    tasks = list(tasks)
+    for task in tasks:
+        nexus = task.connection.session.nexus
+        if task.aborted or task.connection.session is by.session or _is_told(task, by):
+            continue
+        if nexus is not None and task.unit is not None:
+            nexus.establish(task.unit, UnitAttention.COMMANDS_CLEARED)
+    _abort(tasks, by)
+
+
+def abort_tasks_of(
+    entity: NetworkEntity, unit: LogicalUnit, nexuses: Collection[ITNexus], by: TargetConnection
+) -> None:
+    """Abort what ``nexuses`` have open on ``unit``: PREEMPT AND ABORT of ``by`` (SPC-4).
+
+    Tasks of other nexuses than that of ``by`` end with TASK ABORTED if TAS says so, else without a
+    response. No unit attention is established: the command has one of its own for those it preempts.
+    """
+    sessions = [session for session in entity.sessions if session.nexus in nexuses]
+    _abort((task for session in sessions for task in _tasks_on(session, unit)), by)
+
+
+def check_condition_sent(connection: TargetConnection, lun: bytes) -> None:
+    """Obey the QERR field of the Control mode page (SPC-4): 01b aborts all tasks of the unit, 11b the nexus'."""
+    unit = _unit_of(connection, lun)
+    if unit is None or unit.queue_error_management not in (_QERR_ALL, _QERR_NEXUS):
+        return
+    if unit.queue_error_management == _QERR_ALL:
+        _clear(_tasks_of_unit(connection, unit), connection)
+    else:
+        _abort(_tasks_on(connection.session, unit), connection)
 
 
 def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
@@ -149,10 +205,10 @@ def _plug_all_before(connection: TargetConnection, pdu: TaskManagementRequest) -
 
 
 def _abort_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    if _unit_of(connection, pdu.lun) is None:
+    unit = _unit_of(connection, pdu.lun)
+    if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    tasks = list(connection.session.tasks.values())
-    _abort((task for task in tasks if task.command.lun == pdu.lun), connection)
+    _abort(_tasks_on(connection.session, unit), connection)
     return Code.FUNCTION_COMPLETE
 
 
@@ -164,24 +220,19 @@ def _unit_of(connection: TargetConnection, lun: bytes) -> LogicalUnit | None:
 
 def _tasks_of_unit(connection: TargetConnection, unit: LogicalUnit) -> list[Task]:
     """The tasks of every nexus on a logical unit."""
-    return [
-        task
-        for session in connection.entity.sessions
-        for task in session.tasks.values()
-        if _unit_of(task.connection, task.command.lun) is unit
-    ]
+    return [task for session in connection.entity.sessions for task in _tasks_on(session, unit)]
+
+
+def _tasks_on(session: TargetSession, unit: LogicalUnit) -> list[Task]:
+    """The tasks of one nexus on a logical unit."""
+    return [task for task in session.tasks.values() if task.unit is unit]
 
 
 def _clear_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
     unit = _unit_of(connection, pdu.lun)
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    tasks = _tasks_of_unit(connection, unit)
-    for session in dict.fromkeys(task.connection.session for task in tasks if not task.aborted):
-        if session is not connection.session and session.nexus is not None:
-            # SAM-5: who loses commands to another initiator is told, as those end without a status
-            session.nexus.establish(unit, UnitAttention.COMMANDS_CLEARED)
-    _abort(tasks, connection)
+    _clear(_tasks_of_unit(connection, unit), connection)
     return Code.FUNCTION_COMPLETE
 
 
