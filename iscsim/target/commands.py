@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from iscsim.pdu import (
     PADS,
     RESERVED_TAG,
-    BidirectionalReadLength,
-    Buffer,
     ReadyToTransfer,
     RejectReason,
     SCSICommand,
     SCSIDataIn,
     SCSIDataOut,
-    SCSIResponse,
     TaskAttribute,
     UnknownAHS,
 )
@@ -25,10 +23,11 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
-from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
+from iscsim.session.transfer import DataOutFailure, DataOutTransfer
+from iscsim.target.responder import Responder
 from iscsim.target.room import WriteRoom
 from iscsim.target.task import Task
-from iscsim.target.task_management import check_condition_sent, data_ended
+from iscsim.target.task_management import data_ended
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
@@ -67,6 +66,7 @@ class CommandService:
         self._window = session.window
         if session.nexus is not None:  # a discovery session has none, and gets no commands
             self._nexus = session.nexus
+            self._responder = Responder(self._connection, session, session.nexus)
         self.update_limits()
 
     def update_limits(self) -> None:
@@ -185,9 +185,7 @@ class CommandService:
     def _settle(self, task: Task) -> None:
         """Ask what the command wants, now that it has begun and its unsolicited data has come."""
         command = task.command
-        task.wanted_length = self._device_server.data_out_length(
-            self._nexus, command.lun, command.whole_cdb
-        )
+        task.wanted_length = self._device_server.data_out_length(self._nexus, command.lun, command.whole_cdb)
         task.transfer.limit(task.wanted_length)
         task.settled = True
 
@@ -293,14 +291,25 @@ class CommandService:
         if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
             self._bury(aborted[0])
 
+    def bury(self, tasks: Iterable[Task]) -> None:
+        """The initiator has said that no data of these aborted tasks comes any more."""
+        for task in tasks:
+            if self._session.tasks.get(task.tag) is task:
+                self._bury(task)
+
     def end(self, task: Task, status: Status) -> None:
         """Another nexus aborted a task: it ends with ``status`` when its late data has come.
 
-        Then call :meth:`use_room`.
+        Under FastAbort that data does not come (RFC 7143 section 4.2.3.4). Then call :meth:`use_room`.
         """
         task.status, task.sense = status, b""
         self._stop(task)
-        self._go_on(task)
+        if task.transfer.complete or not self._session.fast_abort:
+            self._go_on(task)
+            return
+        self._answer(task.command, Completion(status), task.wanted_length)
+        task.aborted = True
+        self.forget(task)
 
     def _stop(self, task: Task) -> None:
         self._room.give_back(task)
@@ -335,8 +344,7 @@ class CommandService:
             )
         self._give_back(command)
         self._answer(command, completion, task.wanted_length)
-        if task.in_task_set:
-            self._task_sets.leave([task], by=self._connection)
+        self._task_sets.leave(task, self._connection)
 
     def _give_back(self, command: SCSICommand) -> None:
         if not command.immediate:
@@ -377,75 +385,9 @@ class CommandService:
             connection._out += (header, data, PADS[length & 3]) if length & 3 else (header, data)
             connection.stat_sn = (stat_sn + 1) & SERIAL_MASK
         elif completion.ready_at is None:
-            self._answer_at_length(pdu, completion, wanted_length)
+            self._responder.answer(pdu, completion, wanted_length)
         else:
             self._delay(pdu, completion, wanted_length)
-
-    def _answer_at_length(self, pdu: SCSICommand, completion: Completion, wanted_length: int) -> None:
-        room = _read_length(pdu)
-        data = completion.data_in[:room]
-        good = completion.status == Status.GOOD
-        count = self._send_data_in(
-            pdu, data, with_status=good and not pdu.write, whole=len(completion.data_in)
-        )
-        if not (good and count and not pdu.write):
-            self._send_response(pdu, completion, wanted_length, count)
-
-    def _send_data_in(self, pdu: SCSICommand, data: Buffer, *, with_status: bool, whole: int) -> int:
-        """Send ``data`` as Data-In PDUs, the last with status if asked; returns how many."""
-        connection, parameters = self._connection, self._session.parameters
-        if connection.send_data_digest:
-            data = memoryview(bytes(data))  # the digest must match what is sent, though the store may change
-        pieces = bursts(len(data), parameters.max_burst_length, parameters.max_send_data_segment_length)
-        data_sn = -1
-        for data_sn, (offset, length, final) in enumerate(pieces):
-            last = with_status and offset + length == len(data)
-            numbers = connection.numbers() if last else connection.numbers_without_status()
-            residual = _residual(_read_length(pdu), whole) if last else {}
-            connection.send(
-                SCSIDataIn(
-                    final=final,
-                    status_present=last,
-                    status=0,
-                    lun=pdu.lun,
-                    initiator_task_tag=pdu.initiator_task_tag,
-                    data_sn=data_sn,
-                    buffer_offset=offset,
-                    data=data[offset : offset + length],
-                    **(numbers if last else {**numbers, "stat_sn": 0}),
-                    **residual,
-                )
-            )
-        return data_sn + 1
-
-    def _send_response(
-        self, pdu: SCSICommand, completion: Completion, wanted_length: int, data_in_count: int
-    ) -> None:
-        expected = pdu.expected_data_transfer_length
-        read_residual = _residual(_read_length(pdu), len(completion.data_in))
-        if pdu.write:
-            # RFC 7143 section 11.4.5: what the command would have moved against what was expected
-            residual = _residual(expected, wanted_length)
-        elif completion.status == Status.GOOD and not completion.data_in:
-            # the same without the W bit: a WRITE has moved nothing, and must not look as if it had
-            wanted_length = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
-            residual = _residual(0, wanted_length) if wanted_length else read_residual
-        else:
-            residual = read_residual
-        if pdu.read and pdu.write:
-            residual |= {f"bidirectional_read_{name}": value for name, value in read_residual.items()}
-        self._connection.send(
-            SCSIResponse(
-                status=completion.status,
-                initiator_task_tag=pdu.initiator_task_tag,
-                exp_data_sn=data_in_count,
-                data=SCSIResponse.sense_segment(completion.sense),
-                **self._connection.numbers(),
-                **residual,
-            )
-        )
-        if completion.status == Status.CHECK_CONDITION:
-            check_condition_sent(self._connection, pdu.lun)
 
     # -- stores that must wait ---------------------------------------------------------------------
 
@@ -469,26 +411,7 @@ class CommandService:
             _, _, task, completion = heapq.heappop(self._delayed)
             del self._session.tasks[task.tag]
             self._give_back(task.command)
-            self._answer_at_length(task.command, completion, task.wanted_length)
-            if task.in_task_set:
-                self._task_sets.leave([task], by=self._connection)
+            self._responder.answer(task.command, completion, task.wanted_length)
+            self._task_sets.leave(task, self._connection)
         if self._delayed:
             self._connection.set_timer(self._release_delayed, self._delayed[0][0])
-
-
-def _read_length(pdu: SCSICommand) -> int:
-    """Bytes the initiator has room for (RFC 7143 sections 11.3.4 and 11.2.2.4)."""
-    if not pdu.read:
-        return 0
-    if not pdu.write:
-        return pdu.expected_data_transfer_length
-    lengths = [segment.length for segment in pdu.ahs if isinstance(segment, BidirectionalReadLength)]
-    return lengths[0] if lengths else 0
-
-
-def _residual(expected: int, actual: int) -> dict[str, Any]:
-    """Underflow, overflow and Residual Count fields (RFC 7143 section 11.4.5)."""
-    if actual == expected:
-        return {}
-    name = "underflow" if actual < expected else "overflow"
-    return {name: True, "residual_count": abs(expected - actual)}

@@ -30,6 +30,7 @@ from iscsim.session.connection import FULL_FEATURE, LOGIN, Connection, Phase, Ta
 from iscsim.session.events import PDURejected
 from iscsim.session.framer import DamagedPDU
 from iscsim.session.numbering import SERIAL_MASK
+from iscsim.target.abort import acknowledged
 from iscsim.target.commands import CommandService
 from iscsim.target.held import Request
 from iscsim.target.login import LoginService
@@ -302,6 +303,7 @@ class TargetConnection(Connection):
 
     def _receive_nop_out(self, pdu: NOPOut) -> None:
         if pdu.initiator_task_tag == RESERVED_TAG:
+            acknowledged(self, pdu)
             self.cancel_timer(self._ping_unanswered)  # RFC 7143 section 11.18: an answer, or no wish for one
             return
         data = pdu.data[: self.session.parameters.max_send_data_segment_length]

@@ -21,7 +21,7 @@ class TargetPolicy:
     command_window: int = 128
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
     task_set_size: int = 4096
-    """Commands of all sessions that may be open on a logical unit; one more ends with BUSY or TASK SET FULL."""
+    """Commands of all sessions open on a logical unit; one more ends with BUSY or TASK SET FULL."""
     nexus_task_set_size: int = 256
     """The same for one session, immediate ones among them."""
     write_room: int = 64 << 20

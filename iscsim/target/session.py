@@ -51,11 +51,18 @@ class TargetSession:
         self.tasks: dict[int, Task] = {}
         self.held = HeldRequests()
         self.fences: list[Fence] = []
+        self.terminations: dict[int, list[Task]] = {}
+        """Aborted tasks an Asynchronous Message told of, by its StatSN, until that is acknowledged."""
 
     @property
     def identity(self) -> tuple[str, bytes, int]:
         """Initiator name, ISID and target portal group tag: the I_T nexus."""
         return self.initiator_name, self.isid, self.portal_group_tag
+
+    @property
+    def fast_abort(self) -> bool:
+        """Whether FastAbort semantics hold (RFC 7143 section 4.2.3.4)."""
+        return self.parameters.task_reporting == "FastAbort"
 
     @property
     def is_discovery(self) -> bool:
@@ -75,6 +82,7 @@ class TargetSession:
         self.tasks.clear()
         self.held.clear()
         self.fences.clear()
+        self.terminations.clear()
         for connection in list(self.connections.values()):
             connection.end(message)
             connection.commands.drop()
@@ -82,7 +90,8 @@ class TargetSession:
                 connection.wake()
         if self.nexus is not None:
             self.entity.device_server.nexus_lost(self.nexus)
-        self.entity.task_sets.leave(tasks)  # what waited for them goes on, now that the nexus is gone
+        task_sets = self.entity.task_sets
+        task_sets.release(task_sets.remove(tasks))  # what waited for them goes on, now that the nexus is gone
 
 
 def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_tag: int) -> ITNexus:

@@ -6,12 +6,13 @@ so a function finds few tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iscsim.pdu import (
     RejectReason,
+    SCSICommand,
     TaskManagementFunction,
     TaskManagementRequest,
     TaskManagementResponse,
@@ -21,6 +22,7 @@ from iscsim.scsi.task_management import TaskManagement
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.numbering import serial_add, serial_less
+from iscsim.target.abort import abort, clear, tasks_of_unit, tasks_on, unit_of
 from iscsim.target.rejection import RequestRejected
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 Code = TaskManagementResponseCode
 Handler = Callable[["TargetConnection", TaskManagementRequest], Code]
 
-_QERR_ALL, _QERR_NEXUS = 1, 3
 _MAX_WAITING = 8
 """Immediate functions that may wait for the commands before them."""
 
@@ -53,9 +54,10 @@ class _Function:
     """One row of the table.
 
     ``after_commands``: every command before it must have come (RFC 7143 section 4.2.3.3).
-    ``after_data``: the data asked for by R2Ts must have come too. RFC 7143 section 4.2.3.3 wants that of
-    every function that ends several tasks; here only the two wait that section 11.5.1 names, because
-    initiators do not send that data after a reset, and would wait for the response for ever.
+    ``after_data``: the data asked for by R2Ts must have come too, unless FastAbort was negotiated. RFC 7143
+    section 4.2.3.3 wants that of every function that ends several tasks; here only the two wait that
+    section 11.5.1 names, because initiators do not send that data after a reset, and would wait for the
+    response for ever.
     """
 
     handler: Handler
@@ -81,7 +83,7 @@ def manage(connection: TargetConnection, pdu: TaskManagementRequest) -> None:
         before = [task for task in tasks.values() if not task.aborted]
         code = function.handler(connection, pdu)
         late = {task for task in before if task.aborted and tasks.get(task.tag) is task}
-        if function.after_data and late:
+        if function.after_data and late and not connection.session.fast_abort:
             connection.session.fences.append(Fence(pdu, code, late))
         else:
             _respond(connection, pdu, code)
@@ -105,47 +107,6 @@ def _respond(connection: TargetConnection, pdu: TaskManagementRequest, code: Cod
     )
 
 
-def _abort(tasks: Iterable[Task], by: TargetConnection) -> None:
-    """End tasks without a response; their late data is swallowed.
-
-    Those of other nexuses end with TASK ABORTED instead where the TAS bit of the Control mode page asks for
-    it (SAM-5, "Aborting commands"). Tasks that waited for these ones begin.
-    """
-    ended = [task for task in tasks if not task.aborted]
-    told = [task for task in ended if _is_told(task, by)]
-    silent = [task for task in ended if not _is_told(task, by)]
-    for task in silent:
-        task.aborted = True
-    for task in silent:
-        task.connection.commands.forget(task)
-    for task in told:
-        if task.status is None:
-            task.connection.commands.end(task, Status.TASK_ABORTED)
-    by.entity.task_sets.leave(ended, by=by)
-    for connection in dict.fromkeys(task.connection for task in ended):
-        connection.commands.use_room()
-        if connection is not by and connection.wake is not None:
-            connection.wake()
-
-
-def _is_told(task: Task, by: TargetConnection) -> bool:
-    """Whether a task that ``by`` aborts ends with a status (TAS)."""
-    unit = task.unit
-    return task.connection.session is not by.session and unit is not None and unit.task_aborted_status
-
-
-def _clear(tasks: Iterable[Task], by: TargetConnection) -> None:
-    """Abort tasks of any nexus; who loses some without a status hears so instead (2F/00, SAM-5)."""
-    tasks = list(tasks)
-    for task in tasks:
-        nexus = task.connection.session.nexus
-        if task.aborted or task.connection.session is by.session or _is_told(task, by):
-            continue
-        if nexus is not None and task.unit is not None:
-            nexus.establish(task.unit, UnitAttention.COMMANDS_CLEARED)
-    _abort(tasks, by)
-
-
 def abort_tasks_of(
     entity: NetworkEntity, unit: LogicalUnit, nexuses: Collection[ITNexus], by: TargetConnection
 ) -> None:
@@ -155,36 +116,39 @@ def abort_tasks_of(
     response. No unit attention is established: the command has one of its own for those it preempts.
     """
     sessions = [session for session in entity.sessions if session.nexus in nexuses]
-    _abort((task for session in sessions for task in _tasks_on(session, unit)), by)
-
-
-def check_condition_sent(connection: TargetConnection, lun: bytes) -> None:
-    """Obey the QERR field of the Control mode page (SPC-4): 01b aborts all tasks of the unit, 11b the nexus'."""
-    unit = _unit_of(connection, lun)
-    if unit is None or unit.queue_error_management not in (_QERR_ALL, _QERR_NEXUS):
-        return
-    if unit.queue_error_management == _QERR_ALL:
-        _clear(_tasks_of_unit(connection, unit), connection)
-    else:
-        _abort(_tasks_on(connection.session, unit), connection)
+    abort((task for session in sessions for task in tasks_on(session, unit)), by)
 
 
 def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
     session = connection.session
+    if _is_function(connection, pdu.referenced_task_tag):
+        return Code.FUNCTION_REJECTED
     task = session.tasks.get(pdu.referenced_task_tag)
     if task is not None and not task.aborted:
-        if task.command.lun != pdu.lun:
+        if task.command.lun != pdu.lun and (
+            task.unit is None or task.unit is not unit_of(connection, pdu.lun)
+        ):
             return Code.TASK_DOES_NOT_EXIST
-        _abort([task], connection)
+        abort([task], connection)
         return Code.FUNCTION_COMPLETE
-    held = session.held.find(pdu.referenced_task_tag)
+    held = session.held.cmd_sn_of(pdu.referenced_task_tag)
     if held is not None:
-        return _plug(connection, held[0])
+        return _plug(connection, held)
     # RFC 7143 section 11.6.1: a command that never came is taken as received if its CmdSN is one the
     # target still waits for and precedes this request
     if connection.may_come(pdu.ref_cmd_sn) and serial_less(pdu.ref_cmd_sn, pdu.cmd_sn):
         return _plug(connection, pdu.ref_cmd_sn)
     return Code.TASK_DOES_NOT_EXIST
+
+
+def _is_function(connection: TargetConnection, initiator_task_tag: int) -> bool:
+    """Whether the tag is that of a task management function under way: none may be aborted.
+
+    RFC 7143 sections 4.2.2.1 and 11.5.1.
+    """
+    session = connection.session
+    answering = (fence.request.initiator_task_tag for fence in session.fences)
+    return session.held.has_function(initiator_task_tag) or initiator_task_tag in answering
 
 
 def _plug(connection: TargetConnection, cmd_sn: int) -> Code:
@@ -205,66 +169,72 @@ def _plug_all_before(connection: TargetConnection, pdu: TaskManagementRequest) -
 
 
 def _abort_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    unit = _unit_of(connection, pdu.lun)
+    unit = unit_of(connection, pdu.lun)
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    _abort(_tasks_on(connection.session, unit), connection)
+    abort(tasks_on(connection.session, unit), connection)
     return Code.FUNCTION_COMPLETE
 
 
-def _unit_of(connection: TargetConnection, lun: bytes) -> LogicalUnit | None:
-    nexus = connection.session.nexus
-    mapped = nexus.lun_map.lookup(lun) if nexus is not None else None
-    return mapped.logical_unit if mapped is not None else None
-
-
-def _tasks_of_unit(connection: TargetConnection, unit: LogicalUnit) -> list[Task]:
-    """The tasks of every nexus on a logical unit."""
-    return [task for session in connection.entity.sessions for task in _tasks_on(session, unit)]
-
-
-def _tasks_on(session: TargetSession, unit: LogicalUnit) -> list[Task]:
-    """The tasks of one nexus on a logical unit."""
-    return [task for task in session.tasks.values() if task.unit is unit]
-
-
 def _clear_task_set(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    unit = _unit_of(connection, pdu.lun)
+    unit = unit_of(connection, pdu.lun)
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    _clear(_tasks_of_unit(connection, unit), connection)
+    clear(tasks_of_unit(connection, unit), connection)
     return Code.FUNCTION_COMPLETE
 
 
 def _logical_unit_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    unit = _unit_of(connection, pdu.lun)
+    unit = unit_of(connection, pdu.lun)
     if unit is None:
         return Code.LUN_DOES_NOT_EXIST
-    _abort(_tasks_of_unit(connection, unit), connection)
+    abort(tasks_of_unit(connection, unit), connection)
     assert connection.session.nexus is not None
     connection.entity.device_server.logical_unit_reset(connection.session.nexus, pdu.lun)
     return Code.FUNCTION_COMPLETE
 
 
-def _target_warm_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
+def _target_warm_reset(
+    connection: TargetConnection,
+    pdu: TaskManagementRequest,
+    attention: UnitAttention = UnitAttention.BUS_DEVICE_RESET,
+) -> Code:
     _plug_all_before(connection, pdu)
     nexus = connection.session.nexus
     assert nexus is not None
-    for mapped in nexus.lun_map:
-        _abort(_tasks_of_unit(connection, mapped.logical_unit), connection)
-    connection.entity.device_server.target_reset(nexus)
+    units = {mapped.logical_unit: None for mapped in nexus.lun_map}
+    for session in connection.entity.sessions:
+        if session is not connection.session:
+            _discard_held(session, units)
+    abort([task for unit in units for task in tasks_of_unit(connection, unit)], connection)
+    connection.entity.device_server.target_reset(nexus, attention)
     return Code.FUNCTION_COMPLETE
 
 
+def _discard_held(session: TargetSession, units: Collection[LogicalUnit]) -> None:
+    """Commands that wait for their turn do not survive a target reset (RFC 7143 Appendix E)."""
+    for place in session.held.values():
+        request = place.request
+        if isinstance(request, SCSICommand) and session.nexus is not None:
+            mapped = session.nexus.lun_map.lookup(request.lun)
+            if mapped is not None and mapped.logical_unit in units:
+                place.plug()
+
+
 def _target_cold_reset(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
-    """As a warm reset; then every TCP connection of the target closes (RFC 7143 section 11.5.1)."""
-    code = _target_warm_reset(connection, pdu)
+    """As a warm reset, but like switching on; then every TCP connection of the target closes.
+
+    RFC 7143 sections 11.5.1 and 11.6.1.
+    """
+    code = _target_warm_reset(connection, pdu, UnitAttention.POWER_ON)
     connection.end_node_after_answer("target cold reset")
     return code
 
 
 def _task_reassign(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:
     """RFC 7143 section 11.6.1: reassignment needs ErrorRecoveryLevel 2."""
+    if _is_function(connection, pdu.referenced_task_tag):
+        return Code.FUNCTION_REJECTED
     return Code.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
 
 

@@ -134,23 +134,31 @@ class TaskSets:
             task.in_task_set = True
             self._update(task.unit)
 
-    def leave(self, tasks: Iterable[Task], *, by: TargetConnection | None = None) -> None:
-        """Tasks have ended, or their sessions have: what waited for them begins.
+    def leave(self, task: Task, by: TargetConnection) -> None:
+        """A task has ended on the connection ``by``: what waited for it begins."""
+        if task.in_task_set:
+            self.release(self.remove([task]), by)
 
-        All leave before anything begins, so that none of them does. The connection that is at work, ``by``,
-        sends what it has by itself; others are woken.
-        """
+    def remove(self, tasks: Iterable[Task]) -> Iterable[LogicalUnit]:
+        """Take tasks out; then call :meth:`release` for the units returned."""
         units: dict[LogicalUnit, None] = {}
         for task in tasks:
             if task.in_task_set and task.unit is not None:
                 task.in_task_set = False
                 self._sets[task.unit].leave(task)
                 units[task.unit] = None
+        return units
+
+    def release(self, units: Iterable[LogicalUnit], by: TargetConnection | None = None) -> None:
+        """Begin what may begin now.
+
+        The connection that is at work, ``by``, sends what it has by itself; others are woken.
+        """
         for unit in units:
             self._release(unit, by)
 
     def _release(self, unit: LogicalUnit, by: TargetConnection | None) -> None:
-        """Begin what may begin; what ends thereby lets more begin, in this same loop."""
+        """What begins and ends at once lets more begin, in this same loop."""
         tasks = self._sets.get(unit)
         if tasks is None or tasks.releasing:
             return
