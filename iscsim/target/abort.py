@@ -116,7 +116,7 @@ def clear(tasks: Iterable[Task], by: TargetConnection) -> None:
 
 
 def check_condition_sent(connection: TargetConnection, lun: bytes) -> None:
-    """Obey QERR of the Control mode page (SPC-4): 01b aborts all tasks of the unit, 11b those of the nexus."""
+    """Obey QERR of the Control mode page (SPC-4): 01b aborts all tasks of the unit, 11b the nexus' own."""
     unit = unit_of(connection, lun)
     if unit is None or unit.queue_error_management not in (_QERR_ALL, _QERR_NEXUS):
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from iscsim.pdu import BidirectionalReadLength, Buffer, SCSICommand, SCSIDataIn, SCSIResponse
 from iscsim.scsi.completion import Completion
+from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.status import Status
 from iscsim.session.transfer import bursts
 from iscsim.target.abort import check_condition_sent
