@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from iscsim.pdu import LoginStatus
 from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
@@ -17,7 +17,8 @@ class TargetPolicy:
     """
 
     name: str = "rfc"
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: Wishes = Wishes(task_reporting=("RFC3720", "ResponseFence", "FastAbort"))
+    """With one connection a session its stream is the response fence (RFC 7143 section 4.2.2.3.3)."""
     command_window: int = 128
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
     task_set_size: int = 4096
@@ -42,6 +43,7 @@ class TargetPolicy:
 RFC = TargetPolicy()
 LIO = TargetPolicy(
     name="lio",
+    wishes=Wishes(),
     unknown_target=LoginStatus.SERVICE_UNAVAILABLE,
     send_targets_all_in_normal_session=True,
 )

@@ -138,7 +138,7 @@ def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Cod
     # target still waits for and precedes this request
     if connection.may_come(pdu.ref_cmd_sn) and serial_less(pdu.ref_cmd_sn, pdu.cmd_sn):
         return _plug(connection, pdu.ref_cmd_sn)
-    return Code.TASK_DOES_NOT_EXIST
+    return Code.TASK_DOES_NOT_EXIST if unit_of(connection, pdu.lun) is not None else Code.LUN_DOES_NOT_EXIST
 
 
 def _is_function(connection: TargetConnection, initiator_task_tag: int) -> bool:
