@@ -8,6 +8,9 @@ from iscsim.pdu import LoginStatus
 from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
 from iscsim.session.parameters import Wishes
 
+_EVERYTHING = Wishes(task_reporting=("RFC3720", "ResponseFence", "FastAbort"))
+"""With one connection a session its stream is the response fence (RFC 7143 section 4.2.2.3.3)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPolicy:
@@ -17,8 +20,7 @@ class TargetPolicy:
     """
 
     name: str = "rfc"
-    wishes: Wishes = Wishes(task_reporting=("RFC3720", "ResponseFence", "FastAbort"))
-    """With one connection a session its stream is the response fence (RFC 7143 section 4.2.2.3.3)."""
+    wishes: Wishes = _EVERYTHING
     command_window: int = 128
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
     task_set_size: int = 4096

@@ -255,6 +255,41 @@ def test_the_rest_of_a_write_is_asked_for():
     assert stored(exchange, 4) == pattern(2048)
 
 
+@pytest.mark.parametrize("burst", ["512", "1024"])
+@pytest.mark.parametrize("last", range(3))
+def test_a_write_whose_connection_dies_before_its_data_is_complete_changes_no_byte(burst, last):
+    limits = {"MaxBurstLength": burst, "FirstBurstLength": "512"}
+    exchange = log_in(keys=R2T_ONLY | limits) >> write_10(blocks=4)
+    for number in range(last):
+        r2t = exchange.next()
+        offset, length = r2t.buffer_offset, r2t.desired_data_transfer_length - 4 * (burst == "1024")
+        exchange >> data_out(
+            1, offset, b"x" * length, target_transfer_tag=r2t.target_transfer_tag, final=False
+        )
+        exchange >> data_out(
+            1,
+            offset + length,
+            b"x" * 4 * (burst == "1024"),
+            target_transfer_tag=r2t.target_transfer_tag,
+            data_sn=1,
+            final=number < 1 or burst == "512",
+        )
+    exchange.connection.connection_lost()
+    assert not exchange.session.tasks
+    assert stored(exchange, 4) == bytes(2048)
+
+
+def test_a_write_that_was_answered_is_in_the_store_when_the_connection_dies_at_once():
+    exchange = log_in(keys=R2T_ONLY) >> write_10(blocks=2)
+    tag = exchange.next().target_transfer_tag
+    exchange.connection.receive_data(
+        exchange.wire(data_out(1, 0, pattern(1024), target_transfer_tag=tag)), exchange.now
+    )
+    exchange.connection.connection_lost()
+    assert exchange.collect() << like(SCSIResponse, status=0)
+    assert stored(exchange, 2) == pattern(1024)
+
+
 def test_no_r2t_asks_for_more_than_max_burst_length():
     exchange = log_in(keys=R2T_ONLY | {"MaxBurstLength": "1024"}) >> write_10(blocks=5)
     for number, (offset, length) in enumerate([(0, 1024), (1024, 1024), (2048, 512)]):
