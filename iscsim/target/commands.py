@@ -67,6 +67,7 @@ class CommandService:
         if session.nexus is not None:  # a discovery session has none, and gets no commands
             self._nexus = session.nexus
             self._responder = Responder(self._connection, session, session.nexus)
+            self._connection.entity.room.join(self._connection)
         self.update_limits()
 
     def update_limits(self) -> None:
@@ -273,10 +274,19 @@ class CommandService:
             self._room.give_back(task)
             self.use_room()
 
-    def use_room(self) -> None:
-        """Ask for the data of writes that have waited for room."""
+    def resize_room(self, size: int) -> None:
+        """Another share of the room for write data."""
+        self._room.resize(size)
+        if self.use_room() and self._connection.wake is not None:
+            self._connection.wake()
+
+    def use_room(self) -> bool:
+        """Ask for the data of writes that have waited for room; whether there were any."""
+        found = False
         while (task := self._room.next()) is not None:
             self._ask(task)
+            found = True
+        return found
 
     def forget(self, task: Task) -> None:
         """A task was aborted: its place in the window is free, its late data will be swallowed.
@@ -325,6 +335,7 @@ class CommandService:
         self._delayed.clear()
         self.ready.clear()
         self._room.clear()
+        self._connection.entity.room.leave(self._connection)
 
     def _bury(self, task: Task) -> None:
         """An aborted task has sent its late data, or is not waited for any longer."""

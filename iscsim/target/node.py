@@ -17,6 +17,7 @@ from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
 from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
 from iscsim.target.policy import RFC, TargetPolicy
+from iscsim.target.room import SharedRoom
 from iscsim.target.task_set import TaskSets
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class NetworkEntity:
         self.nodes: dict[str, TargetNode] = {}
         self.device_server = DeviceServer()
         self.task_sets = TaskSets(policy)
+        self.room = SharedRoom(policy)
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions: list[TargetSession] = []
 

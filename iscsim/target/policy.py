@@ -29,8 +29,12 @@ class TargetPolicy:
     """The same for one session, immediate ones among them."""
     write_room: int = 64 << 20
     """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
+    all_write_room: int = 1 << 30
+    """The same for all sessions together: each has an equal share, and room for one write at least."""
     read_room: int = 32 << 20
     """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
+    all_read_room: int = 512 << 20
+    """The same for all connections together: each has an equal share, and room for one read at least."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""

@@ -1,9 +1,14 @@
 """Room for write data: first come, first served; one write always has room."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from exchanges.ladder import discover, like, log_in, logout, make_entity, write_10
+from exchanges.open_tasks import R2T_ONLY
 
+from iscsim.pdu import LogoutResponse, ReadyToTransfer
+from iscsim.target.policy import RFC
 from iscsim.target.room import WriteRoom
 
 
@@ -55,3 +60,44 @@ def test_who_gives_up_waits_no_longer(room):
     room.give_back(second)
     room.give_back(first)
     assert room.next() is None
+
+
+# -- the room of all -------------------------------------------------------------------------------
+
+SHARED = replace(RFC, all_write_room=4096, write_room=3072, all_read_room=4000, read_room=3000)
+
+
+def test_one_session_has_what_the_policy_gives_to_one():
+    exchange = log_in(make_entity(SHARED), R2T_ONLY)
+    assert exchange.connection.most_owed == 3000
+    exchange >> write_10(blocks=3) >> write_10(blocks=3) >> write_10(blocks=3)
+    assert exchange << like(ReadyToTransfer) << like(ReadyToTransfer)
+
+
+def test_two_sessions_have_half_of_the_room_each_until_one_leaves():
+    entity = make_entity(SHARED)
+    first, second = log_in(entity, R2T_ONLY), log_in(entity, R2T_ONLY, isid=bytes(6))
+    assert first.connection.most_owed == second.connection.most_owed == 2000
+    for exchange in (first, second):
+        assert exchange >> write_10(blocks=3) >> write_10(blocks=3) << like(ReadyToTransfer)
+    woken = []
+    second.connection.wake = lambda: woken.append(True)
+    assert first >> logout() << like(LogoutResponse)
+    assert woken
+    assert second.connection.most_owed == 3000
+    assert second.collect() << like(ReadyToTransfer)
+
+
+def test_a_reinstated_session_gives_its_room_back_at_once():
+    entity = make_entity(SHARED)
+    old = log_in(entity, R2T_ONLY) >> write_10(blocks=3)
+    new = log_in(entity, R2T_ONLY)
+    assert not old.session.tasks
+    assert new.connection.most_owed == 3000
+
+
+def test_a_discovery_session_takes_no_share():
+    entity = make_entity(SHARED)
+    exchange = log_in(entity)
+    discover(entity)
+    assert exchange.connection.most_owed == 3000
