@@ -1,5 +1,7 @@
 """Aborts by another nexus and by CHECK CONDITION: with or without a status, and who is told."""
 
+from dataclasses import replace
+
 import pytest
 from exchanges.ladder import (
     ISID,
@@ -27,6 +29,7 @@ from iscsim.pdu import (
 )
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.target.policy import RFC
 from iscsim.target.task_management import abort_tasks_of
 
 # -- aborts of another nexus (SAM-5, TAS and QERR of the Control mode page) ------------------------
@@ -78,6 +81,15 @@ def test_with_tas_a_task_aborted_twice_is_answered_once(entity):
     for _ in range(2):
         exchange >> task_management(Function.CLEAR_TASK_SET) << done()
     assert other.collect() >> data_out(1, 0, bytes(1024), target_transfer_tag=tag) << aborted_status()
+
+
+def test_with_tas_a_command_that_was_refused_keeps_its_status():
+    entity = make_entity(replace(RFC, task_set_size=1))
+    unit_of(entity).task_aborted_status = True
+    other = log_in(entity, {"InitialR2T": "No"}, isid=bytes(6)) >> write_10(final=False)
+    assert other >> write_10(final=False, initiator_task_tag=2)
+    assert log_in(entity) >> task_management(Function.CLEAR_TASK_SET) << done()
+    assert other.collect() >> data_out(2, 0, bytes(512)) << like(SCSIResponse, status=Status.TASK_SET_FULL)
 
 
 def test_with_tas_its_own_nexus_can_still_abort_it(entity):

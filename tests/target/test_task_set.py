@@ -82,6 +82,14 @@ def test_an_ordered_command_waits_for_every_older_one(exchange):
     assert len(sets(exchange)) == 0
 
 
+def test_an_ordered_command_waits_until_the_last_older_one_has_ended(exchange):
+    first, second = open_write(exchange), open_write(exchange, 2)
+    exchange >> read_10(initiator_task_tag=3, **ORDERED)
+    assert send_data(exchange, first) << like(SCSIResponse, initiator_task_tag=1)
+    send_data(exchange, second, 2) << like(SCSIResponse, initiator_task_tag=2)
+    assert exchange << like(SCSIDataIn, initiator_task_tag=3)
+
+
 @pytest.mark.parametrize("newer", [SIMPLE, UNTAGGED, ORDERED], ids=["simple", "untagged", "ordered"])
 def test_what_comes_behind_a_waiting_ordered_command_waits_too(exchange, newer):
     tag = open_write(exchange)
@@ -200,6 +208,15 @@ def test_others_wait_while_a_head_of_queue_command_is_open(exchange, newer):
     assert exchange << like(SCSIDataIn, initiator_task_tag=2, data=X)
 
 
+def test_the_end_of_a_head_of_queue_command_does_not_let_others_pass_an_ordered_one(exchange):
+    first = open_write(exchange, **ORDERED)
+    exchange >> read_10(initiator_task_tag=2)
+    second = open_write(exchange, 3, **HEAD)
+    assert send_data(exchange, second, 3, Y) << like(SCSIResponse, initiator_task_tag=3)
+    send_data(exchange, first) << like(SCSIResponse, initiator_task_tag=1)
+    assert exchange << like(SCSIDataIn, initiator_task_tag=2, data=X)
+
+
 def test_head_of_queue_goes_before_an_older_command_that_waits(exchange):
     first = open_write(exchange)
     assert exchange >> read_10(initiator_task_tag=2, **ORDERED)
@@ -261,6 +278,13 @@ def test_unsolicited_data_of_a_waiting_command_is_kept():
     exchange >> data_out(2, 1024, b"z" * 512, target_transfer_tag=r2t.target_transfer_tag)
     assert exchange << like(SCSIResponse, initiator_task_tag=2, status=0)
     assert bytes(unit_of(exchange.session.entity).read(1, 3)) == X + Y + b"z" * 512
+
+
+def test_a_write_with_unsolicited_data_is_not_asked_for_more_than_it_wants():
+    exchange = log_in(keys=UNSOLICITED) >> write_10(final=False, expected_data_transfer_length=4096, data=X)
+    exchange >> data_out(1, 512, Y)
+    assert exchange << like(SCSIResponse, status=0, underflow=True, residual_count=4096 - 512)
+    assert bytes(unit_of(exchange.session.entity).read(0, 2)) == X + bytes(512)
 
 
 def test_the_turn_comes_while_unsolicited_data_is_still_on_its_way():
