@@ -145,7 +145,7 @@ class DataOutTransfer:
         if wanted_length < self.length:
             self.length = wanted_length
             self._room = min(self._room, wanted_length)
-            self._buffer = memoryview(self._buffer)[:wanted_length]
+            self._buffer = memoryview(self._buffer)[:wanted_length] if wanted_length else b""
 
     @property
     def may_ask(self) -> bool:

@@ -126,7 +126,7 @@ class CommandService:
             length = pdu.expected_data_transfer_length if pdu.write else 0
             transfer = DataOutTransfer(length, wanted, self._session.parameters)
             transfer.begin(pdu.data, True)
-            task = Task(pdu, transfer, self._connection, wanted)
+            task = Task(pdu, transfer, self._connection, wanted, kept_length=len(pdu.data))
             pdu.data = b""  # the transfer has it: do not keep the whole segment alive
             if transfer.complete:
                 self._execute(task)
@@ -147,11 +147,13 @@ class CommandService:
         What it wants is asked for only then, as the state of the unit may change until it begins. So one
         that is refused waits for the end of its data (RFC 7143 section 11.4.2).
         """
+        parameters = self._session.parameters
         length = pdu.expected_data_transfer_length if pdu.write else 0
-        transfer = DataOutTransfer(length, length, self._session.parameters)
+        transfer = DataOutTransfer(length, length, parameters)
         transfer.begin(bytes(pdu.data), pdu.final or not pdu.write)
         pdu.data = b""
         task = Task(pdu, transfer, self._connection, 0, settled=False)
+        task.kept_length = min(length, parameters.first_burst_length)
         self._admit(task, dormant=dormant)
         self._go_on(task)
 
@@ -162,9 +164,11 @@ class CommandService:
             # SAM-5: there is never an ACA condition (NORMACA is 0), so the attribute has no meaning
             task.fail(Sense.of(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_MESSAGE_ERROR))
         else:
-            task.status = self._task_sets.refusal(task.unit, self._session)
+            task.status = self._task_sets.refusal(task)
         if task.status is not None:
             task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        elif task.unit is None:
+            task.transfer.limit(0)  # it is going to fail
         else:
             task.dormant = dormant
             self._task_sets.enter(task, enabled=not dormant)

@@ -208,8 +208,8 @@ class NetworkEntity:
         self.policy = policy
         self.nodes: dict[str, TargetNode] = {}
         self.device_server = DeviceServer()
-        self.task_sets = TaskSets(policy)
         self.room = SharedRoom(policy)
+        self.task_sets = TaskSets(policy, self.room)
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions: list[TargetSession] = []
 

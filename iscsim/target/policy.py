@@ -31,6 +31,9 @@ class TargetPolicy:
     """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
     all_write_room: int = 1 << 30
     """The same for all sessions together: each has an equal share, and room for one write at least."""
+    all_unsolicited_room: int = 1 << 30
+    """Bytes of data kept for open commands that nobody asked for: each session has an equal share of it, and
+    room for one command at least. What finds none ends with BUSY or TASK SET FULL."""
     read_room: int = 32 << 20
     """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
     all_read_room: int = 512 << 20

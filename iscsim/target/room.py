@@ -88,8 +88,13 @@ class SharedRoom:
             del self._members[connection]
             self._divide()
 
+    @property
+    def unsolicited_share(self) -> int:
+        """Bytes that a session may have kept for its open commands though nobody asked for them."""
+        return self._policy.all_unsolicited_room // max(len(self._members), 1)
+
     def _divide(self) -> None:
-        policy, count = self._policy, max(len(self._members), 1)
+        policy, count = self._policy, len(self._members)
         for connection in self._members:
             connection.most_owed = min(policy.read_room, policy.all_read_room // count)
             connection.commands.resize_room(min(policy.write_room, policy.all_write_room // count))

@@ -49,6 +49,8 @@ class TargetSession:
         """For a discovery session: the portal, or the target and portal group, that it is bound to."""
         self.connections: dict[int, TargetConnection] = {}
         self.tasks: dict[int, Task] = {}
+        self.kept_length = 0
+        """Bytes that may be kept for open commands though nobody asked for them."""
         self.held = HeldRequests()
         self.fences: list[Fence] = []
         self.terminations: dict[int, list[Task]] = {}

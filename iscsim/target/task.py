@@ -30,8 +30,9 @@ class Task:
 
     It stays on the connection its command came on. ``unit`` is None when its LUN is not there. A ``dormant``
     one waits in its task set. ``wanted_length`` is what the device server wants to be sent; not ``settled``,
-    that is not known yet. An ``aborted`` one ends without a response, and is kept only until its late data
-    has come; one with a ``status`` ends with just that, once its late data has come.
+    that is not known yet. ``kept_length`` is how many bytes nobody asked for may be kept for it. An
+    ``aborted`` one ends without a response, and is kept only until its late data has come; one with a
+    ``status`` ends with just that, once its late data has come.
     """
 
     command: SCSICommand
@@ -40,6 +41,7 @@ class Task:
     wanted_length: int
     unit: LogicalUnit | None = None
     settled: bool = True
+    kept_length: int = 0
     r2t_sn: int = 0
     has_room: bool = False
     in_task_set: bool = False

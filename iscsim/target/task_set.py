@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.connection import TargetConnection
     from iscsim.target.policy import TargetPolicy
+    from iscsim.target.room import SharedRoom
     from iscsim.target.session import TargetSession
     from iscsim.target.task import Task
 
@@ -101,8 +102,9 @@ class TaskSets:
     path looks at.
     """
 
-    def __init__(self, policy: TargetPolicy) -> None:
+    def __init__(self, policy: TargetPolicy, room: SharedRoom) -> None:
         self._policy = policy
+        self._room = room
         self._sets: dict[LogicalUnit, TaskSet] = {}
         self.restricted: dict[LogicalUnit, None] = {}
 
@@ -114,16 +116,19 @@ class TaskSets:
         tasks = self._sets.get(unit) if unit is not None else None
         return tasks is not None and tasks.holds_back(attribute)
 
-    def refusal(self, unit: LogicalUnit | None, session: TargetSession) -> Status | None:
-        """The status of a command for which there is no place: TASK SET FULL, or BUSY for who has none yet.
+    def refusal(self, task: Task) -> Status | None:
+        """The status of a task for which there is no place: TASK SET FULL, or BUSY for who has none yet.
 
         SAM-5, "Status codes".
         """
-        tasks = self._sets.get(unit) if unit is not None else None
-        if tasks is None:
-            return None
-        count = tasks.count(session)
-        if len(tasks) < self._policy.task_set_size and count < self._policy.nexus_task_set_size:
+        tasks = self._sets.get(task.unit) if task.unit is not None else None
+        session = task.connection.session
+        count = tasks.count(session) if tasks is not None else 0
+        full = tasks is not None and (
+            len(tasks) >= self._policy.task_set_size or count >= self._policy.nexus_task_set_size
+        )
+        kept = session.kept_length
+        if not full and not (kept and kept + task.kept_length > self._room.unsolicited_share):
             return None
         return Status.TASK_SET_FULL if count else Status.BUSY
 
@@ -132,6 +137,7 @@ class TaskSets:
         if task.unit is not None:
             self._sets.setdefault(task.unit, TaskSet()).enter(task, enabled=enabled)
             task.in_task_set = True
+            task.connection.session.kept_length += task.kept_length
             self._update(task.unit)
 
     def leave(self, task: Task, by: TargetConnection) -> None:
@@ -145,6 +151,7 @@ class TaskSets:
         for task in tasks:
             if task.in_task_set and task.unit is not None:
                 task.in_task_set = False
+                task.connection.session.kept_length -= task.kept_length
                 self._sets[task.unit].leave(task)
                 units[task.unit] = None
         return units

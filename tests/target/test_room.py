@@ -4,10 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from exchanges.ladder import discover, like, log_in, logout, make_entity, write_10
+from exchanges.ladder import data_out, discover, like, log_in, logout, lun, make_entity, write_10
 from exchanges.open_tasks import R2T_ONLY
 
-from iscsim.pdu import LogoutResponse, ReadyToTransfer
+from iscsim.pdu import LogoutResponse, ReadyToTransfer, SCSIResponse
+from iscsim.scsi.status import Status
 from iscsim.target.policy import RFC
 from iscsim.target.room import WriteRoom
 
@@ -101,3 +102,35 @@ def test_a_discovery_session_takes_no_share():
     exchange = log_in(entity)
     discover(entity)
     assert exchange.connection.most_owed == 3000
+
+
+UNSOLICITED = {"InitialR2T": "No", "FirstBurstLength": "1024"}
+
+
+def test_data_that_nobody_asked_for_is_shared_too():
+    entity = make_entity(replace(RFC, all_unsolicited_room=4096))
+    first, second = log_in(entity, UNSOLICITED), log_in(entity, UNSOLICITED, isid=bytes(6))
+    for exchange in (first, second):
+        for tag in (1, 2):
+            assert exchange >> write_10(blocks=4, final=False, initiator_task_tag=tag)
+        assert exchange >> write_10(blocks=4, final=False, initiator_task_tag=3)
+        assert exchange >> data_out(3, 0, bytes(1024)) << like(SCSIResponse, status=Status.TASK_SET_FULL)
+        assert exchange >> write_10(final=False, lun=lun(1), initiator_task_tag=4)
+        assert exchange >> data_out(4, 0, bytes(512)) << like(SCSIResponse, status=Status.BUSY)
+    first >> logout()
+    assert first.session.kept_length == 0
+    assert second >> write_10(blocks=4, final=False, initiator_task_tag=5)
+    assert second >> data_out(5, 0, bytes(1024)) << like(ReadyToTransfer)
+
+
+def test_one_command_always_has_room_for_its_data():
+    exchange = log_in(make_entity(replace(RFC, all_unsolicited_room=1)), UNSOLICITED)
+    assert exchange >> write_10(final=False) >> data_out(1, 0, bytes(512)) << like(SCSIResponse, status=0)
+
+
+def test_nothing_is_kept_for_a_lun_that_is_not_there():
+    exchange = log_in(keys=UNSOLICITED) >> write_10(final=False, lun=lun(9))
+    exchange >> data_out(1, 0, bytes(512), final=False)
+    assert len(exchange.session.tasks[1].transfer.data) == 0
+    exchange >> data_out(1, 512, b"", data_sn=1)
+    assert exchange << like(SCSIResponse, status=Status.CHECK_CONDITION)
