@@ -140,6 +140,11 @@ class DataOutTransfer:
         """Whether unsolicited Data-Out is still to come."""
         return self._unsolicited is not None
 
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the initiator owes data: unsolicited, or asked for."""
+        return bool(self._bursts) or self._unsolicited is not None
+
     def limit(self, wanted_length: int) -> None:
         """The device server wants less than the initiator has; before anything is asked for."""
         if wanted_length < self.length:

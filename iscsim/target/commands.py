@@ -55,6 +55,8 @@ class CommandService:
         self._delayed: list[tuple[float, int, Task, Completion]] = []
         self._delayed_count = 0
         self._quick_length = 0
+        self._data_out_timeout_s = connection.entity.policy.data_out_timeout_s
+        self._watching = False
         self._task_sets = connection.entity.task_sets
         self._restricted = connection.entity.task_sets.restricted
         self.ready: deque[Task] = deque()
@@ -155,6 +157,7 @@ class CommandService:
         task = Task(pdu, transfer, self._connection, 0, settled=False)
         task.kept_length = min(length, parameters.first_burst_length)
         self._admit(task, dormant=dormant)
+        self._watch(task)
         self._go_on(task)
 
     def _admit(self, task: Task, *, dormant: bool = False) -> None:
@@ -216,6 +219,7 @@ class CommandService:
         """Send the R2Ts that are due (RFC 7143 section 11.8), as far as there is room for the data."""
         if not (task.transfer.may_ask and self._room.take(task)):
             return
+        self._watch(task)
         while burst := task.transfer.next_burst(self._next_tag + 1):
             self._next_tag = (self._next_tag + 1) % (RESERVED_TAG - 1)
             offset, length = burst
@@ -231,6 +235,29 @@ class CommandService:
                 )
             )
             task.r2t_sn += 1
+
+    def _watch(self, task: Task) -> None:
+        """Look after a while whether the data of a task has come."""
+        task.since = self._connection.now
+        if self._data_out_timeout_s and not self._watching:
+            self._watching = True
+            self._connection.set_timer(self._look_for_data, task.since + self._data_out_timeout_s)
+
+    def _look_for_data(self) -> None:
+        tasks = self._session.tasks.values()
+        oldest = min(
+            (each.since for each in tasks if not each.aborted and each.transfer.awaits_data), default=None
+        )
+        self._watching = oldest is not None
+        if oldest is None:
+            return
+        due = oldest + self._data_out_timeout_s
+        if due > self._connection.now:
+            self._connection.set_timer(self._look_for_data, due)
+            return
+        message = f"a write without its data for {self._data_out_timeout_s:g} s"
+        self._connection.end(message)
+        self._session.end(message)
 
     def receive_data_out(self, pdu: SCSIDataOut) -> None:
         """A Data-Out: the next piece of a write under way."""
@@ -252,6 +279,7 @@ class CommandService:
         if task.dormant:
             pdu.data = bytes(pdu.data)  # it may wait long: do not keep the whole segment alive
         task.transfer.receive(pdu)
+        task.since = self._connection.now
         self._go_on(task)
 
     def lose_data_out(self, pdu: SCSIDataOut) -> None:

@@ -42,6 +42,8 @@ class TargetPolicy:
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""
     nop_in_timeout_s: float = 30.0
+    data_out_timeout_s: float = 60.0
+    """How long a write may wait for its next data; then its session ends, as it may keep others waiting."""
     unknown_target: LoginStatus = LoginStatus.NOT_FOUND
     refused_initiator: LoginStatus = LoginStatus.AUTHORIZATION_FAILURE
     send_targets_all_in_normal_session: bool = False

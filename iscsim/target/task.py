@@ -30,7 +30,7 @@ class Task:
 
     It stays on the connection its command came on. ``unit`` is None when its LUN is not there. A ``dormant``
     one waits in its task set. ``wanted_length`` is what the device server wants to be sent; not ``settled``,
-    that is not known yet. ``kept_length`` is how many bytes nobody asked for may be kept for it. An
+    that is not known yet. ``since`` is when it was last asked for data or had some. ``kept_length`` is how many bytes nobody asked for may be kept for it. An
     ``aborted`` one ends without a response, and is kept only until its late data has come; one with a
     ``status`` ends with just that, once its late data has come.
     """
@@ -43,6 +43,7 @@ class Task:
     settled: bool = True
     kept_length: int = 0
     r2t_sn: int = 0
+    since: float = 0.0
     has_room: bool = False
     in_task_set: bool = False
     dormant: bool = False
