@@ -244,14 +244,13 @@ class CommandService:
             self._connection.set_timer(self._look_for_data, task.since + self._data_out_timeout_s)
 
     def _look_for_data(self) -> None:
-        tasks = self._session.tasks.values()
-        oldest = min(
-            (each.since for each in tasks if not each.aborted and each.transfer.awaits_data), default=None
-        )
-        self._watching = oldest is not None
-        if oldest is None:
+        late = [
+            each for each in self._session.tasks.values() if each.transfer.awaits_data and not each.aborted
+        ]
+        self._watching = bool(late)
+        if not late:
             return
-        due = oldest + self._data_out_timeout_s
+        due = min(task.since for task in late) + self._data_out_timeout_s
         if due > self._connection.now:
             self._connection.set_timer(self._look_for_data, due)
             return

@@ -30,9 +30,9 @@ class Task:
 
     It stays on the connection its command came on. ``unit`` is None when its LUN is not there. A ``dormant``
     one waits in its task set. ``wanted_length`` is what the device server wants to be sent; not ``settled``,
-    that is not known yet. ``since`` is when it was last asked for data or had some. ``kept_length`` is how many bytes nobody asked for may be kept for it. An
-    ``aborted`` one ends without a response, and is kept only until its late data has come; one with a
-    ``status`` ends with just that, once its late data has come.
+    that is not known yet. ``since`` is when it was last asked for data or had some, ``kept_length`` how many
+    bytes nobody asked for may be kept for it. An ``aborted`` one ends without a response, and is kept only
+    until its late data has come; one with a ``status`` ends with just that, once its late data has come.
     """
 
     command: SCSICommand
