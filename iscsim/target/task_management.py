@@ -19,7 +19,6 @@ from iscsim.pdu import (
     TaskManagementResponseCode,
 )
 from iscsim.scsi.task_management import TaskManagement
-from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.numbering import serial_add, serial_less
 from iscsim.target.abort import abort, clear, tasks_of_unit, tasks_on, unit_of

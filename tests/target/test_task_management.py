@@ -381,10 +381,10 @@ def test_a_cold_reset_ends_the_sessions_of_its_node_only():
     assert other >> nop_out() << like(NOPIn)
 
 
-@pytest.mark.parametrize("function", TaskManagementFunction)
+@pytest.mark.parametrize("function", Function)
 def test_what_is_reported_as_supported_is_what_is_carried_out(function):
     """Of the functions SCSI has a name for, no more and no fewer than the table has."""
     name = _SCSI_NAMES.get(function)
     exchange = log_in() >> task_management(function, immediate=True)
-    known = exchange.next().response != TaskManagementResponseCode.FUNCTION_NOT_SUPPORTED
+    known = exchange.next().response != Code.FUNCTION_NOT_SUPPORTED
     assert name is None or bool(SUPPORTED & name) == known
