@@ -26,7 +26,7 @@ from iscsim.session.numbering import SERIAL_MASK
 from iscsim.session.transfer import DataOutFailure, DataOutTransfer
 from iscsim.target.responder import Responder
 from iscsim.target.room import WriteRoom
-from iscsim.target.task import Task
+from iscsim.target.task import Task, failure_sense
 from iscsim.target.task_management import data_ended
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ class CommandService:
             length = pdu.expected_data_transfer_length if pdu.write else 0
             transfer = DataOutTransfer(length, wanted, self._session.parameters)
             transfer.begin(pdu.data, True)
+            if transfer.complete:
+                self._perform(pdu, transfer, wanted)
+                return
             task = Task(pdu, transfer, self._connection, wanted, kept_length=len(pdu.data))
             pdu.data = b""  # the transfer has it: do not keep the whole segment alive
-            if transfer.complete:
-                self._execute(task)
-            else:
-                self._admit(task)
-                self._go_on(task)
+            self._admit(task)
+            self._go_on(task)
 
     def _unit(self, lun: bytes) -> LogicalUnit | None:
         mapped = self._nexus.lun_map.lookup(lun)
@@ -374,19 +374,24 @@ class CommandService:
         data_ended(self._connection, task)
 
     def _execute(self, task: Task) -> None:
-        command, failure = task.command, task.transfer.failure
-        if task.status is not None:
-            completion = Completion(task.status, b"", task.sense)
-        elif failure is not None:
-            completion = Completion(Status.CHECK_CONDITION, b"", task.failure_sense(failure))
+        if task.status is None:
+            self._perform(task.command, task.transfer, task.wanted_length)
+        else:
+            self._give_back(task.command)
+            self._answer(task.command, Completion(task.status, b"", task.sense), task.wanted_length)
+        self._task_sets.leave(task, self._connection)
+
+    def _perform(self, command: SCSICommand, transfer: DataOutTransfer, wanted_length: int) -> None:
+        """All its data has come: run a command, and answer it."""
+        if transfer.failure is not None:
+            completion = Completion(Status.CHECK_CONDITION, b"", failure_sense(transfer.failure))
         else:
             offered = command.expected_data_transfer_length if command.write else None
             completion = self._device_server.execute(
-                self._nexus, command.lun, command.whole_cdb, task.transfer.data, offered
+                self._nexus, command.lun, command.whole_cdb, transfer.data, offered
             )
         self._give_back(command)
-        self._answer(command, completion, task.wanted_length)
-        self._task_sets.leave(task, self._connection)
+        self._answer(command, completion, wanted_length)
 
     def _give_back(self, command: SCSICommand) -> None:
         if not command.immediate:

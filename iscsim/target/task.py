@@ -61,6 +61,7 @@ class Task:
         self.status = Status.CHECK_CONDITION
         self.sense = sense.encode(self.unit is not None and self.unit.d_sense)
 
-    def failure_sense(self, failure: DataOutFailure) -> bytes:
-        """Sense data for a transfer that failed: ABORTED COMMAND."""
-        return Sense.of(SenseKey.ABORTED_COMMAND, FAILURE_CODES[failure]).encode()
+
+def failure_sense(failure: DataOutFailure) -> bytes:
+    """Sense data for a transfer that failed: ABORTED COMMAND."""
+    return Sense.of(SenseKey.ABORTED_COMMAND, FAILURE_CODES[failure]).encode()

@@ -1,6 +1,8 @@
 """Task sets: the order that task attributes ask for, and how many commands may be open (SAM-5)."""
 
-from dataclasses import replace
+import random
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from exchanges.ladder import (
@@ -35,6 +37,7 @@ from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.target.policy import RFC
+from iscsim.target.task_set import TaskSet
 
 R2T_ONLY = {"InitialR2T": "Yes", "ImmediateData": "No"}
 UNSOLICITED = {"InitialR2T": "No", "ImmediateData": "Yes", "FirstBurstLength": "1024"}
@@ -432,3 +435,61 @@ def test_a_waiting_command_needs_a_place_too():
     assert exchange >> read_10(initiator_task_tag=2, **ORDERED)
     assert exchange >> read_10(initiator_task_tag=3) << like(SCSIResponse, status=Status.TASK_SET_FULL)
     assert exchange >> read_10(initiator_task_tag=4, **HEAD) << like(SCSIDataIn)
+
+
+# -- against a model ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class OpenTask:
+    command: SimpleNamespace
+    connection: SimpleNamespace
+
+
+class Model:
+    """The rules of SAM-5, looked at one by one for every task."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[object, int]] = []
+        self.enabled: set[object] = set()
+
+    def settle(self) -> None:
+        changed = True
+        while changed:
+            found = {task for place, (task, kind) in enumerate(self.tasks) if self.may_run(place, kind)}
+            changed = not found <= self.enabled
+            self.enabled |= found
+
+    def may_run(self, place: int, kind: int) -> bool:
+        older, heads = (
+            self.tasks[:place],
+            [1 for _, each in self.tasks if each == TaskAttribute.HEAD_OF_QUEUE],
+        )
+        if kind == TaskAttribute.HEAD_OF_QUEUE:
+            return True
+        if kind == TaskAttribute.ORDERED:
+            return not (heads or older)
+        return not heads and all(each != TaskAttribute.ORDERED for _, each in older)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_task_set_enables_what_the_rules_allow(seed):
+    rng, tasks, model = random.Random(seed), TaskSet(), Model()
+    session = object()
+    for _ in range(300):
+        if model.tasks and rng.random() < 0.5:
+            gone = rng.choice(model.tasks)
+            model.tasks.remove(gone)
+            model.enabled.discard(gone[0])
+            tasks.leave(gone[0])
+            while tasks.next() is not None:
+                pass
+        else:
+            kind = rng.choice([*TaskAttribute][:4])
+            command = SimpleNamespace(task_attribute=kind)
+            task = OpenTask(command, SimpleNamespace(session=session))
+            tasks.enter(task, enabled=not tasks.holds_back(kind))
+            model.tasks.append((task, kind))
+        model.settle()
+        assert set(tasks._enabled) == model.enabled
+        assert len(tasks) == tasks.count(session) == len(model.tasks)
