@@ -3,8 +3,9 @@
 import dataclasses
 
 import pytest
+from exchanges.ladder import log_in, make_entity
 
-from iscsim.target.policy import PERSONALITIES, RFC, TargetPolicy
+from iscsim.target.policy import LIO, PERSONALITIES, RFC, TargetPolicy
 
 
 def test_personalities_are_known_by_their_names():
@@ -19,3 +20,17 @@ def test_personalities_are_known_by_their_names():
 def test_a_personality_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RFC.login_timeout_s = 1.0
+
+
+@pytest.mark.parametrize(
+    "policy, offer, agreed",
+    [
+        (RFC, "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        (RFC, "RFC3720,ResponseFence", "RFC3720"),
+        (LIO, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+    ],
+)
+def test_task_reporting_is_the_first_offer_a_personality_has(policy, offer, agreed):
+    """RFC 7143 section 13.23."""
+    exchange = log_in(make_entity(policy), {"TaskReporting": offer})
+    assert exchange.session.parameters.task_reporting == agreed
