@@ -27,6 +27,7 @@ from iscsim.pdu import (
     AsyncMessage,
     SCSIResponse,
 )
+from iscsim.scsi.mode_pages import ControlPage
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.target.policy import RFC
@@ -191,3 +192,24 @@ def test_what_nobody_acknowledges_does_not_pile_up():
         other.answers.clear()
         tag = (other >> write_10(blocks=2, initiator_task_tag=number)).next().target_transfer_tag
     assert len(other.session.terminations) <= 1
+
+
+# -- as hosts set it ---------------------------------------------------------------------------------
+
+
+def mode_select(page: bytes):
+    data = bytes(4) + page
+    cdb = bytes([0x15, 0x10, 0, 0, len(data), 0])
+    return command(cdb, write=True, expected_data_transfer_length=len(data), data=data)
+
+
+def test_mode_select_turns_tas_and_qerr_on():
+    entity = make_entity()
+    exchange = log_in(entity)
+    page = ControlPage(task_aborted_status=True, queue_error_management=1).encode()
+    assert exchange >> mode_select(page) << like(SCSIResponse, status=0)
+    other = log_in(entity, isid=bytes(6)) >> write_10(lun=lun(0), task_attribute=2, final=False)
+    assert other >> read_10(initiator_task_tag=2)
+    assert exchange >> command(b"\xff", task_attribute=3) << like(SCSIResponse, status=Status.CHECK_CONDITION)
+    assert other.collect() << aborted_status(2)
+    assert other >> data_out(1, 0, bytes(512)) << aborted_status(1)
