@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from iscsim.errors import ConfigError
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
 from iscsim.target.options import parse_lun
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from iscsim.session.chap import Randomness
     from iscsim.target.node import TargetNode
     from iscsim.target.session import TargetSession
+    from iscsim.target.state import StateDirectory
 
 _ONE_LUN = MappingProxyType({1: "64M"})
 
@@ -27,10 +29,17 @@ _ONE_LUN = MappingProxyType({1: "64M"})
 class LiveTarget:
     """A target that is being served: what a test wants to know of it, and to change."""
 
-    def __init__(self, node: TargetNode, server: TargetServer, recorder: Recorder | None) -> None:
+    def __init__(
+        self,
+        node: TargetNode,
+        server: TargetServer,
+        recorder: Recorder | None,
+        state: StateDirectory | None = None,
+    ) -> None:
         self.node = node
         self.server = server
         self.recorder = recorder
+        self._state = state
 
     @property
     def name(self) -> str:
@@ -57,11 +66,15 @@ class LiveTarget:
         """Map one more LUN, described as for :func:`serve`: ``"64M"``, ``"disk.img,readonly"``.
 
         Raises:
-            ConfigError: it is described wrongly, or the number is taken.
+            ConfigError: it is described wrongly, or the number is taken; or its WWN, which names its state.
         """
         lun = parse_lun(f"{number}={spec}")
         vendor, product = IDENTITIES[self.node.policy.name]
         unit = lun.logical_unit(self.node.name, vendor, product)
+        if self._state is not None:
+            if any(mapped.logical_unit.wwn == unit.wwn for mapped in self.lun_map):
+                raise ConfigError(f"another logical unit has the WWN {unit.wwn}: one state would be for both")
+            self._state.keep(unit)
         self.node.add_lun(lun.number, unit, read_only=lun.readonly)
 
     def set_access_state(self, portal_group: int, state: AccessState | str, lun: int | None = None) -> None:
@@ -89,6 +102,7 @@ async def serve(
     portals: int | Sequence[str] = 1,
     initiators: Sequence[str] = (),
     personality: str = "rfc",
+    state: str | Path | None = None,
     pcap: str | Path | None = None,
     recorder: Recorder | None = None,
     network: Network | None = None,
@@ -100,11 +114,12 @@ async def serve(
     ``...:disk-2``: LUNs get their WWN from name and number, and two targets are not one disk.
     ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
-    127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file,
+    127.0.0.1, each in a portal group of its own. ``state`` is a directory in which persistent reservations
+    survive from one ``serve`` to the next, as APTPL asks for. ``pcap`` captures every connection to a file,
     ``recorder`` with a recorder that is there already.
 
     Raises:
-        ConfigError: something described is wrong.
+        ConfigError: something described is wrong; the state is damaged, or used by somebody else.
         OSError: a portal cannot be listened on.
     """
     addresses = ["127.0.0.1:0"] * portals if isinstance(portals, int) else list(portals)
@@ -115,8 +130,14 @@ async def serve(
         luns=[f"{number}={spec}" for number, spec in luns.items()],
         initiators=list(initiators),
     )
-    entity, (served,) = build(ServeConfig(personality=personality, targets=[described]))
     with ExitStack() as stack:
+        directory = None
+        if state is not None:
+            from iscsim.target.state import StateDirectory
+
+            directory = stack.enter_context(StateDirectory(state))
+        config = ServeConfig(personality=personality, targets=[described])
+        entity, (served,) = build(config, state=directory)
         if pcap is not None:
             from iscsim.capture import real_time_recorder
 
@@ -124,7 +145,7 @@ async def serve(
         stack.callback(_NAMES.discard, name)
         _NAMES.add(name)
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
-            yield LiveTarget(served.node, server, recorder)
+            yield LiveTarget(served.node, server, recorder, directory)
 
 
 _NAMES: set[str] = set()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import iscsim
+from iscsim.scsi import cdb
+from iscsim.scsi.lun import encode_lun
 
 
 async def test_portals_have_real_ports_in_the_order_of_their_groups() -> None:
@@ -103,3 +105,43 @@ def test_every_public_name_can_be_loaded() -> None:
     assert set(dir(iscsim)) >= set(iscsim.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         iscsim.nothing  # noqa: B018
+
+
+async def _reserve_out(
+    session: iscsim.Session, action: int, key: int, action_key: int = 0, aptpl: int = 0
+) -> int:
+    data = key.to_bytes(8, "big") + action_key.to_bytes(8, "big") + bytes([0, 0, 0, 0, aptpl, 0, 0, 0])
+    command = cdb.persistent_reserve_out(action, reservation_type=1, parameter_list_length=len(data))
+    return (await session.execute(1, command, data_out=data)).status
+
+
+async def test_a_persistent_reservation_survives_in_the_state(tmp_path: Path) -> None:
+    register, reserve, isid = 0, 1, bytes.fromhex("00023d000001")
+    async with (
+        iscsim.serve(state=tmp_path) as target,
+        iscsim.connect(target.portal, target.name, isid=isid) as session,
+    ):
+        await session.scan()
+        assert await _reserve_out(session, register, 0, 7, aptpl=1) == 0
+        assert await _reserve_out(session, reserve, 7) == 0
+    async with (
+        iscsim.serve(state=tmp_path) as target,
+        iscsim.connect(target.portal, target.name, isid=isid) as holder,
+        iscsim.connect(target.portal, target.name) as stranger,
+    ):
+        await holder.write(1, 0, bytes(512))
+        with pytest.raises(iscsim.CommandFailed, match="RESERVATION CONFLICT"):
+            await stranger.write(1, 0, bytes(512))
+
+
+async def test_a_state_is_used_by_one_server_at_a_time_and_by_lun_that_come_later(tmp_path: Path) -> None:
+    async with iscsim.serve(state=tmp_path) as target:
+        with pytest.raises(iscsim.ConfigError, match="another iscsim uses it"):
+            async with iscsim.serve(state=tmp_path):
+                pass
+        target.add_lun(2, "1M")
+        assert all(mapped.logical_unit.reservations.can_survive_power_loss for mapped in target.lun_map)
+        with pytest.raises(iscsim.ConfigError, match="another logical unit has the WWN"):
+            target.add_lun(3, f"1M,wwn={target.lun_map.lookup(encode_lun(2)).logical_unit.wwn}")
+    async with iscsim.serve(state=tmp_path):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,10 @@ def serve(
     personality: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose habits it has: rfc, lio or tgt.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where persistent reservations survive a restart (APTPL)."),
+    ] = None,
     pcap: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Capture every session to a pcapng file.")
     ] = None,
@@ -75,14 +80,19 @@ def serve(
     from iscsim.cli.running import run
     from iscsim.cli.serving import serve_until_done
     from iscsim.target.config import build
+    from iscsim.target.state import StateDirectory
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")
     plan = _plan(config, portal, target, lun, initiator, personality)
-    # a captive target must not collide with another one: its port is a free one unless it was given
-    entity, targets = build(plan, default_port=0 if run_command is not None else 3260)
-    for spec in (each for served in targets for each in served.initiators if each.ambiguous):
-        _warn_ambiguous(spec)
-    raise typer.Exit(run(serve_until_done(entity, targets, pcap, control, run_command)))
+    plan.state = str(state) if state is not None else plan.state
+    with ExitStack() as stack:
+        directory = stack.enter_context(StateDirectory(plan.state)) if plan.state else None
+        # a captive target must not collide with another one: its port is a free one unless it was given
+        port = 0 if run_command is not None else 3260
+        entity, targets = build(plan, default_port=port, state=directory)
+        for spec in (each for served in targets for each in served.initiators if each.ambiguous):
+            _warn_ambiguous(spec)
+        raise typer.Exit(run(serve_until_done(entity, targets, pcap, control, run_command)))
 
 
 def _warn_ambiguous(spec: InitiatorSpec) -> None:

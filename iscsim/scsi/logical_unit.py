@@ -34,6 +34,7 @@ from iscsim.scsi.mode_state import current_pages, use_pages
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.opcode import Opcode, ServiceAction
 from iscsim.scsi.power import PowerCondition
+from iscsim.scsi.registration_store import RegistrationStore
 from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, Sense, SenseKey
 from iscsim.scsi.store import BlockStore
@@ -176,6 +177,13 @@ class LogicalUnit:
         self.block_size = store.block_size
         self.blocks = store.blocks
         self.maximum_transfer_blocks = MAXIMUM_TRANSFER_LENGTH // store.block_size
+
+    def keep_registrations(self, store: RegistrationStore) -> None:
+        """Let registrations and the persistent reservation survive in ``store``, as APTPL asks for.
+
+        What it has is in force from now on. Raises `ConfigError` when that is damaged.
+        """
+        self.reservations.use_store(store)
 
     # What the unit says about itself.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
@@ -20,7 +20,8 @@ __all__ = ["ITNexus", "LUNMap", "MappedLUN"]
 class ITNexus:
     """One initiator port at one target port (SAM-5), which for iSCSI is one session.
 
-    ``initiator_port`` is ``"iqn...,i,0x00023d000001"``, ``target_port`` ``"iqn...,t,0x0001"``.
+    ``initiator_port`` is ``"iqn...,i,0x00023d000001"``, ``target_port`` ``"iqn...,t,0x0001"``;
+    ``target_port_names()`` are all ports its target has now, by relative target port identifier.
     ``unit_attentions`` holds what is still to be told, by logical unit and in the order of precedence; a unit
     with nothing to tell has no entry, so the device server's quick path looks at nothing but its truth.
     ``target_ports`` are the ports of the whole target device, only its own one unless they are given;
@@ -35,6 +36,7 @@ class ITNexus:
         "target_name",
         "target_port",
         "target_port_group",
+        "target_port_names",
         "target_ports",
         "task_management",
         "unit_attentions",
@@ -52,6 +54,7 @@ class ITNexus:
         target_port_group: int = 1,
         target_ports: TargetPorts | None = None,
         task_management: TaskManagement = TaskManagement.NONE,
+        target_port_names: Callable[[], Mapping[int, str]] | None = None,
     ) -> None:
         self.initiator_name = initiator_name
         self.initiator_port = initiator_port
@@ -64,6 +67,7 @@ class ITNexus:
             target_ports = TargetPorts(lambda: {target_port_group: (relative_target_port,)})
         self.target_ports = target_ports
         self.task_management = task_management
+        self.target_port_names = target_port_names or (lambda: {relative_target_port: target_port})
         self.unit_attentions: dict[LogicalUnit, list[UnitAttention]] = {}
 
     def establish(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:

@@ -19,7 +19,7 @@ from iscsim.pdu import (
     UnknownAHS,
 )
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.completion import Completion
+from iscsim.scsi.completion import Completion, PreemptAndAbortCompletion
 from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
@@ -27,7 +27,7 @@ from iscsim.session.transfer import DataOutFailure, DataOutTransfer
 from iscsim.target.responder import Responder
 from iscsim.target.room import WriteRoom
 from iscsim.target.task import Task, failure_sense
-from iscsim.target.task_management import data_ended
+from iscsim.target.task_management import abort_preempted, data_ended
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
@@ -390,6 +390,8 @@ class CommandService:
             completion = self._device_server.execute(
                 self._nexus, command.lun, command.whole_cdb, transfer.data, offered
             )
+            if type(completion) is PreemptAndAbortCompletion:
+                abort_preempted(self._connection, command.lun, completion.preempted)
         self._give_back(command)
         self._answer(command, completion, wanted_length)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.session.names import DEFAULT_PORT, parse_portal
 from iscsim.target.node import NetworkEntity, Portal, TargetNode
 from iscsim.target.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun
 from iscsim.target.policy import PERSONALITIES, TargetPolicy
+
+if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
+    from iscsim.target.state import StateDirectory
 
 DEFAULT_TARGET = "iqn.2026-11.org.iscsim:disk"
 DEFAULT_LUN = "1=64M"
@@ -32,14 +36,15 @@ class TargetConfig:
 
 @dataclass(slots=True)
 class ServeConfig:
-    """Everything ``iscsim serve`` serves."""
+    """Everything ``iscsim serve`` serves; ``state`` is a directory, or nothing."""
 
     personality: str = "rfc"
+    state: str = ""
     targets: list[TargetConfig] = field(default_factory=list)
 
 
 def read_config(path: Path) -> ServeConfig:
-    """Read a TOML file: ``personality`` and ``[[target]]`` tables with the fields of TargetConfig.
+    """Read a TOML file: ``personality``, ``state`` and ``[[target]]`` tables with the fields of TargetConfig.
 
     Raises:
         ConfigError: the file cannot be read, or holds something unknown or of the wrong type.
@@ -50,10 +55,11 @@ def read_config(path: Path) -> ServeConfig:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    _check_keys(path, document, {"personality": str, "target": list})
+    _check_keys(path, document, {"personality": str, "state": str, "target": list})
     tables = document.get("target", [])
     return ServeConfig(
         personality=document.get("personality", "rfc"),
+        state=document.get("state", ""),
         targets=[_target_config(path, table) for table in tables],
     )
 
@@ -98,9 +104,11 @@ def personality(name: str) -> TargetPolicy:
 
 
 def build(
-    config: ServeConfig, *, default_port: int = DEFAULT_PORT
+    config: ServeConfig, *, default_port: int = DEFAULT_PORT, state: StateDirectory | None = None
 ) -> tuple[NetworkEntity, list[ServedTarget]]:
     """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
+
+    In ``state``, the open directory of ``config.state``, the registrations of its logical units survive.
 
     Raises:
         ConfigError: anything in it is wrong; the message says what.
@@ -108,7 +116,25 @@ def build(
     entity = NetworkEntity(personality(config.personality))
     portals: dict[tuple[str, int], Portal] = {}
     targets = config.targets or [TargetConfig()]
-    return entity, [_add(entity, target, portals, default_port) for target in targets]
+    served = [_add(entity, target, portals, default_port) for target in targets]
+    if state is not None:
+        keep_registrations(entity, state)
+    return entity, served
+
+
+def keep_registrations(entity: NetworkEntity, state: StateDirectory) -> None:
+    """Let the registrations of every logical unit survive in ``state``.
+
+    Raises:
+        ConfigError: two units have the same WWN, which names their file; or a file is damaged.
+    """
+    units: dict[str, LogicalUnit] = {}
+    for node in entity.nodes.values():
+        for unit in node.units():
+            if units.setdefault(unit.wwn, unit) is not unit:
+                raise ConfigError(f"two logical units have the WWN {unit.wwn}: one state would be for both")
+    for unit in units.values():
+        state.keep(unit)
 
 
 def _add(

@@ -15,7 +15,7 @@ from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.target_ports import TargetPorts
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
-from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
+from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name, target_port_name
 from iscsim.target.policy import RFC, TargetPolicy
 from iscsim.target.room import SharedRoom
 from iscsim.target.task_set import TaskSets
@@ -148,6 +148,11 @@ class TargetNode:
         for nexus in (session.nexus for session in self.sessions if session.nexus is not None):
             for mapped in nexus.lun_map:
                 nexus.establish(mapped.logical_unit, UnitAttention.INQUIRY_DATA_CHANGED)
+
+    def target_port_names(self) -> dict[int, str]:
+        """The names of its SCSI target ports, by relative target port identifier: one a portal group."""
+        tags = (tag for group in self.port_groups().values() for tag in group)
+        return {tag: target_port_name(self.name, tag) for tag in sorted(tags)}
 
     def add_lun(self, number: int, logical_unit: LogicalUnit, *, read_only: bool = False) -> None:
         """Map a logical unit for everybody without a map of his own."""

@@ -107,5 +107,6 @@ def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_
         target_port_group=node.target_port_group_of(portal_group_tag),
         target_ports=node.ports,
         task_management=SUPPORTED,
+        target_port_names=node.target_port_names,
         lun_map=node.lun_map_of(initiator_name),
     )

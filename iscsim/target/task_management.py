@@ -109,13 +109,23 @@ def _respond(connection: TargetConnection, pdu: TaskManagementRequest, code: Cod
 def abort_tasks_of(
     entity: NetworkEntity, unit: LogicalUnit, nexuses: Collection[ITNexus], by: TargetConnection
 ) -> None:
-    """Abort what ``nexuses`` have open on ``unit``: PREEMPT AND ABORT of ``by`` (SPC-4).
+    """Abort what ``nexuses`` have open on ``unit``, for ``by``.
 
-    Tasks of other nexuses than that of ``by`` end with TASK ABORTED if TAS says so, else without a
-    response. No unit attention is established: the command has one of its own for those it preempts.
+    Tasks of other nexuses than that of ``by`` end with TASK ABORTED if TAS says so; else those nexuses hear
+    2F/00 (SAM-5).
     """
     sessions = [session for session in entity.sessions if session.nexus in nexuses]
-    abort((task for session in sessions for task in tasks_on(session, unit)), by)
+    clear((task for session in sessions for task in tasks_on(session, unit)), by)
+
+
+def abort_preempted(connection: TargetConnection, lun: bytes, nexuses: Collection[ITNexus]) -> None:
+    """Abort the tasks that ``nexuses`` have on the unit ``connection`` sees under ``lun``.
+
+    SPC-4, PERSISTENT RESERVE OUT with the PREEMPT AND ABORT service action: before it is answered.
+    """
+    unit = unit_of(connection, lun)
+    if unit is not None and nexuses:
+        abort_tasks_of(connection.entity, unit, nexuses, connection)
 
 
 def _abort_task(connection: TargetConnection, pdu: TaskManagementRequest) -> Code:

@@ -70,6 +70,7 @@ class Rig:
         self.lun_map = LUNMap()
         self.groups: dict[int, list[int]] = {}
         self.ports = TargetPorts(lambda: self.groups)
+        self.port_numbers = [1, 2]
         self.unit = self.add(number, store, **options)
         self.lun = encode_lun(number)
         self.nexus = self.connect()
@@ -95,6 +96,9 @@ class Rig:
             relative_target_port=port,
             target_port_group=next(group for group, ports in self.groups.items() if port in ports),
             target_ports=self.ports,
+            target_port_names=lambda: {
+                number: f"iqn.1992-04.com.emc:cx.a0,t,{number:#06x}" for number in self.port_numbers
+            },
         )
         self.server.nexus_established(nexus)
         return nexus

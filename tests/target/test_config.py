@@ -8,6 +8,7 @@ import pytest
 
 from iscsim.errors import ConfigError
 from iscsim.target.config import DEFAULT_TARGET, ServeConfig, TargetConfig, build, read_config
+from iscsim.target.state import StateDirectory
 
 FILE = """
 personality = "lio"
@@ -73,6 +74,7 @@ def test_anybody_with_chap_leaves_the_door_open_but_guarded() -> None:
     [
         ("colour = 1", "unknown key 'colour'"),
         ("personality = 1", "personality must be a string"),
+        ("state = 1", "state must be a string"),
         ("target = 1", "target must be a list"),
         ("target = [1]", r"target must be written as \[\[target\]\]"),
         ("[[target]]\nports = []", "unknown key 'ports'"),
@@ -106,3 +108,22 @@ def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_description_with_a_mistake_is_refused(config: ServeConfig, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         build(config)
+
+
+def test_registrations_of_every_unit_are_kept_in_the_state(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, f'state = "{tmp_path}/state"\n' + FILE))
+    with StateDirectory(config.state) as state:
+        _, targets = build(config, state=state)
+    units = [mapped.logical_unit for served in targets for mapped in served.node.lun_map]
+    assert [unit.reservations.can_survive_power_loss for unit in units] == [True] * 3
+
+
+def test_two_units_with_one_wwn_cannot_have_a_state_each(tmp_path: Path) -> None:
+    wwn = "wwn=36006016015e03a00ab2df25bb82d0ea9"
+    config = ServeConfig(targets=[TargetConfig(luns=[f"1=1M,{wwn}", f"2=1M,{wwn}"])])
+    build(config)
+    with (
+        StateDirectory(tmp_path) as state,
+        pytest.raises(ConfigError, match="two logical units have the WWN 6006"),
+    ):
+        build(config, state=state)

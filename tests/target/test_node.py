@@ -195,3 +195,13 @@ def test_state_one_unit_cannot_have_is_given_to_none():
     with pytest.raises(ConfigError, match="does not support the access state standby"):
         node.set_access_state(1, AccessState.STANDBY)
     assert node.units()[0].access.state(1) is AccessState.ACTIVE_OPTIMIZED
+
+
+def test_every_portal_group_is_a_target_port() -> None:
+    node = NetworkEntity().add_target("iqn.2026-11.test:a")
+    for tag in (1, 20):
+        node.add_portal(Portal("192.0.2.1"), tag)
+    assert node.target_port_names() == {
+        1: "iqn.2026-11.test:a,t,0x0001",
+        20: "iqn.2026-11.test:a,t,0x0014",
+    }
