@@ -31,6 +31,7 @@ from iscsim.session.connection import FULL_FEATURE, LOGIN, Connection, Phase, Ta
 from iscsim.session.events import PDURejected
 from iscsim.session.framer import DamagedPDU
 from iscsim.session.numbering import SERIAL_MASK
+from iscsim.target.abort import acknowledged
 from iscsim.target.commands import CommandService
 from iscsim.target.held import Request
 from iscsim.target.login import LoginService
@@ -201,11 +202,17 @@ class TargetConnection(Connection):
             self._first_beyond = (self.session.window.max_cmd_sn + 1) & SERIAL_MASK
         super().receive_data(data, now)
 
+    @property
+    def has_more(self) -> bool:
+        """See :meth:`Connection.has_more`: tasks that wait until less is owed count too."""
+        return self._rest is not None or bool(self.commands.ready)
+
     def go_on(self, now: float) -> None:
         """See :meth:`Connection.go_on`: the requests whose turn had come, then what came behind them."""
         self.now = now
         try:
             if not self.closing:
+                self.commands.start_ready()
                 self.release_held()
         except RemoteProtocolError as error:
             self.fail(error)
@@ -316,6 +323,7 @@ class TargetConnection(Connection):
 
     def _receive_nop_out(self, pdu: NOPOut) -> None:
         if pdu.initiator_task_tag == RESERVED_TAG:
+            acknowledged(self, pdu)
             self._receive_ping_answer(pdu)
             return
         data = pdu.data[: self.session.parameters.max_send_data_segment_length]

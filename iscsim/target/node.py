@@ -24,6 +24,8 @@ from iscsim.session.names import (
     target_port_name,
 )
 from iscsim.target.policy import RFC, TargetPolicy
+from iscsim.target.room import SharedRoom
+from iscsim.target.task_set import TaskSets
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
@@ -252,6 +254,8 @@ class NetworkEntity:
         self.policy = policy
         self.nodes: dict[str, TargetNode] = {}
         self.device_server = DeviceServer()
+        self.room = SharedRoom(policy)
+        self.task_sets = TaskSets(policy, self.room)
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions: list[TargetSession] = []
         self.removed: dict[str, frozenset[str]] = {}

@@ -54,8 +54,12 @@ class TargetSession:
         """For a discovery session: the portal, or the target and portal group, that it is bound to."""
         self.connections: dict[int, TargetConnection] = {}
         self.tasks: dict[int, Task] = {}
+        self.kept_length = 0
+        """Bytes that may be kept for open commands though nobody asked for them."""
         self.held = HeldRequests()
         self.fences: list[Fence] = []
+        self.terminations: dict[int, list[Task]] = {}
+        """Aborted tasks an Asynchronous Message told of, by its StatSN, until that is acknowledged."""
         self.when_ended: list[Callable[[], None]] = []
         """Called once the session has ended."""
 
@@ -63,6 +67,11 @@ class TargetSession:
     def identity(self) -> tuple[str, bytes, int]:
         """Initiator name, ISID and target portal group tag: the I_T nexus."""
         return self.initiator_name, self.isid, self.portal_group_tag
+
+    @property
+    def fast_abort(self) -> bool:
+        """Whether FastAbort semantics hold (RFC 7143 section 4.2.3.4)."""
+        return self.parameters.task_reporting == "FastAbort"
 
     @property
     def is_discovery(self) -> bool:
@@ -78,15 +87,20 @@ class TargetSession:
         if self not in siblings:
             return
         siblings.remove(self)
+        tasks = list(self.tasks.values())
         self.tasks.clear()
         self.held.clear()
         self.fences.clear()
+        self.terminations.clear()
         for connection in list(self.connections.values()):
             connection.end(message)
+            connection.commands.drop()
             if connection.wake is not None:
                 connection.wake()
         if self.nexus is not None:
             self.entity.device_server.nexus_lost(self.nexus)
+        task_sets = self.entity.task_sets
+        task_sets.release(task_sets.remove(tasks))  # what waited for them goes on, now that the nexus is gone
         for tell in self.when_ended:
             tell()
 
@@ -105,14 +119,18 @@ class TargetSession:
         say so with a unit attention (RFC 7143 section 11.14.5). CmdSN goes on.
         """
         old = self.connections.pop(cid)
-        for task in [task for task in self.tasks.values() if task.connection is old]:
+        ended = [task for task in self.tasks.values() if task.connection is old]
+        for task in ended:
             self._terminate(task)
         self.held.clear()
         self.fences.clear()
+        self.terminations.clear()
         self.parameters = parameters
         old.end(message)
+        old.commands.drop()
         if old.wake is not None:
             old.wake()
+        self.entity.task_sets.release(self.entity.task_sets.remove(ended))
 
     def _terminate(self, task: Task) -> None:
         del self.tasks[task.tag]

@@ -1,11 +1,14 @@
 """The target's end of a connection: command order, pings, logout, rejects, and how it ends."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from exchanges.ladder import (
     TARGET,
+    Exchange,
     connect,
+    data_out,
     discover,
     ended,
     like,
@@ -30,6 +33,7 @@ from iscsim.pdu import (
     NOPIn,
     NOPOut,
     RawPDU,
+    ReadyToTransfer,
     Reject,
     RejectReason,
     SCSIDataIn,
@@ -45,6 +49,7 @@ from iscsim.session.connection import Phase
 from iscsim.target.policy import RFC
 
 WINDOW = RFC.command_window
+R2T_ONLY = {"InitialR2T": "Yes", "ImmediateData": "No"}
 DIGESTS = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
 
 
@@ -131,6 +136,45 @@ def test_too_many_immediate_requests_at_once_are_rejected(request_of):
     assert exchange.answers.pop().reason == RejectReason.IMMEDIATE_COMMAND_REJECT
     exchange.answers.clear()
     assert exchange >> nop_out(immediate=True) << like(NOPIn)
+
+
+def fill_window(exchange: Exchange) -> int:
+    """Open as many writes as the window takes; the transfer tag of the first."""
+    for number in range(WINDOW):
+        exchange >> write_10(initiator_task_tag=100 + number)
+    tag = exchange.next().target_transfer_tag
+    exchange.answers.clear()
+    return tag
+
+
+def test_a_window_closes_under_pressure_and_opens_again():
+    """RFC 7143 section 4.2.2.1: MaxCmdSN = ExpCmdSN - 1 is a closed window; MaxCmdSN never goes back."""
+    exchange = log_in(keys=R2T_ONLY)
+    tag = fill_window(exchange)
+    window = exchange.session.window
+    assert (window.exp_cmd_sn, window.max_cmd_sn) == (WINDOW + 1, WINDOW)
+    assert exchange >> read_10(cmd_sn=WINDOW + 1)  # silently ignored
+    assert not exchange.connection.closing
+    answer = like(SCSIResponse, exp_cmd_sn=WINDOW + 1, max_cmd_sn=WINDOW + 1)
+    assert exchange >> data_out(100, 0, bytes(512), target_transfer_tag=tag) << answer
+    assert exchange >> read_10(cmd_sn=WINDOW + 1) << like(SCSIDataIn, exp_cmd_sn=WINDOW + 2)
+
+
+@pytest.mark.parametrize("request_of", [nop_out, read_10, partial(task_management, 1)])
+def test_immediate_requests_are_taken_though_the_window_is_closed(request_of):
+    """RFC 7143 section 4.2.2.1: one task management and one other request at any time."""
+    exchange = log_in(keys=R2T_ONLY)
+    fill_window(exchange)
+    exchange >> request_of(immediate=True)
+    assert not isinstance(exchange.next(), Reject)
+    assert exchange
+
+
+def test_a_duplicate_of_a_command_under_way_is_silently_ignored():
+    exchange = log_in(keys=R2T_ONLY) >> write_10(initiator_task_tag=7)
+    exchange << like(ReadyToTransfer)
+    assert exchange >> write_10(initiator_task_tag=7, cmd_sn=1)
+    assert list(exchange.session.tasks) == [7]
 
 
 # -- StatSN (RFC 7143 section 4.2.2.2) -------------------------------------------------------------

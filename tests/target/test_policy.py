@@ -10,7 +10,7 @@ from iscsim.errors import ConfigError
 from iscsim.pdu import LoginResponse
 from iscsim.pdu.text import encode_text, parse_text
 from iscsim.session.parameters import Wishes
-from iscsim.target.policy import PERSONALITIES, RFC, TGT, TargetPolicy
+from iscsim.target.policy import LIO, PERSONALITIES, RFC, TGT, TargetPolicy
 
 
 def test_personalities_are_known_by_their_names():
@@ -96,3 +96,17 @@ def test_keys_differ_by_case_or_do_not(policy, status):
 def test_what_this_target_cannot_keep_is_not_promised(wishes):
     with pytest.raises(ConfigError, match="one connection a session"):
         TargetPolicy(wishes=wishes)
+
+
+@pytest.mark.parametrize(
+    "policy, offer, agreed",
+    [
+        (RFC, "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        (RFC, "RFC3720,ResponseFence", "RFC3720"),
+        (LIO, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+    ],
+)
+def test_task_reporting_is_the_first_offer_a_personality_has(policy, offer, agreed):
+    """RFC 7143 section 13.23."""
+    exchange = log_in(make_entity(policy), {"TaskReporting": offer})
+    assert exchange.session.parameters.task_reporting == agreed

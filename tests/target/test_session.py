@@ -226,3 +226,13 @@ def test_unit_attentions_are_not_announced_by_default():
     exchange = log_in(entity)
     unit_of(entity, 1).resize(100)
     assert exchange.collect()
+
+
+def test_what_waited_for_a_reinstated_connection_goes_on():
+    entity = make_entity()
+    old = log_in(entity) >> write_10(blocks=2000, task_attribute=2)  # ORDERED
+    old << like(ReadyToTransfer)
+    other = log_in(entity, isid=bytes(6))
+    assert other >> read_10()
+    connect(entity, seed=2) >> login_request(tsih=old.session.tsih)
+    assert other.collect() << like(SCSIDataIn)
