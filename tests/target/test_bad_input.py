@@ -387,6 +387,7 @@ def test_a3_8_what_is_no_number_is_refused(value):
     assert login_fails(connect() >> raw_login(names() + f"MaxBurstLength={value}".encode() + b"\0"))
 
 
+@rfc("7143", "13.12", row=47)
 @pytest.mark.parametrize("value", ["511", "16777216", "18446744073709551615"])
 def test_a3_8_a_number_out_of_range_is_rejected_or_refused(value):
     exchange = connect() >> raw_login(names() + f"MaxBurstLength={value}".encode() + b"\0")
