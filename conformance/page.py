@@ -24,8 +24,9 @@ conformance tool finds. This page is generated: `make conformance` runs everythi
 MATRIX_INTRO = """\
 Every suite runs in a process of its own, against a target of its own, with `-d -S`. *skip*: the test found
 nothing to test on this unit. *wp*: the unit is write protected and refused the test's first write with
-DATA PROTECT, 07/27/00, as it must; a test that complains of anything else first counts as failed. (Write10.Async
-and iSCSITMF.AbortTaskSimpleAsync do nothing but write and name no sense key: theirs is taken to be that.)
+DATA PROTECT, 07/27/00, as it must; a test that complains of anything else first counts as failed.
+(Write10.Async and iSCSITMF.AbortTaskSimpleAsync do nothing but write and name no sense key: what refused
+them is taken to be that.)
 """
 
 

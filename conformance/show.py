@@ -26,7 +26,7 @@ def suite(result: SuiteResult, reasons: bool = False) -> None:
 
 def totals(found: Results) -> None:
     """The number of tests by profile and outcome, and how many never ran."""
-    for profile in PROFILES:
+    for profile in (each for each in PROFILES if any(each.name in test for test in found.matrix.values())):
         numbers = "  ".join(f"{outcome} {found.count(profile.name, outcome):3}" for outcome in OUTCOMES)
         print(f"{profile.name:11} {numbers}")
     never = [test for test in found.matrix if not found.ran(test)]
