@@ -151,6 +151,17 @@ def test_a_write_is_answered_behind_its_last_data_out():
     assert exchange >> last << like(SCSIResponse, status=Status.GOOD)
 
 
+@rfc("7143", "13.17", row=18)
+def test_one_r2t_is_out_at_a_time_unless_more_were_agreed():
+    exchange = log_in(keys=R2T_ONLY | {"MaxBurstLength": "512", "FirstBurstLength": "512"})
+    exchange >> write_10(blocks=3)
+    for offset in (0, 512, 1024):
+        (r2t,) = exchange.answers
+        exchange.answers.clear()
+        exchange >> data_out(1, offset, bytes(512), target_transfer_tag=r2t.target_transfer_tag)
+    assert exchange << like(SCSIResponse, status=Status.GOOD)
+
+
 @rfc("7143", "11.4.5", row=21)
 @pytest.mark.parametrize("length", [5, 36])
 def test_data_cut_by_the_allocation_length_are_no_overflow(length):
