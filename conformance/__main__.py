@@ -25,7 +25,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--tagged", action="store_true", help="only our own tagged tests")
     parser.add_argument("--page", action="store_true", help="only the page")
-    parser.add_argument("--timeout", type=int, default=120, help="seconds a suite may take")
+    parser.add_argument("--timeout", type=int, default=180, help="seconds a suite may take")
     parser.add_argument("--jobs", type=int, default=2, help="suites at a time")
     parser.add_argument("--iscsim", default=str(show.ISCSIM), help="the iscsim to test")
     return parser.parse_args()

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.profiles import Profile
+from conformance.profiles import LUN_EXTRAS, SERVE_EXTRAS, Profile
 
 TOOL = "iscsi-test-cu"
 SPARE_S = 30
@@ -112,7 +112,7 @@ def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def run_suite(suite: str, profile: Profile, iscsim: str, timeout_s: int = 120) -> SuiteResult:
+def run_suite(suite: str, profile: Profile, iscsim: str, timeout_s: int = 180) -> SuiteResult:
     """One suite against a target of its own."""
     with tempfile.TemporaryDirectory(prefix="iscsim-conformance-") as directory:
         output = Path(directory) / "output"
@@ -139,7 +139,7 @@ def _command(suite: str, profile: Profile, iscsim: str, timeout_s: int, output: 
     tool = f"timeout -k 5 {timeout_s} {TOOL} -d -S -v -t ALL.{suite} {urls}"
     survived = "timeout -k 5 15 iscsi-inq $uri >/dev/null"
     serve = [iscsim, "serve", "--portal", "127.0.0.1:0", "--portal", "127.0.0.1:0"]
-    serve += ["--lun", f"1={profile.spec}"]
+    serve += ["--lun", f"1={profile.spec}{LUN_EXTRAS.get(suite, '')}", *SERVE_EXTRAS.get(suite, ())]
     return [*serve, "--run", f"{tool} >{shlex.quote(str(output))} 2>&1; echo status $? >&2; {survived}"]
 
 
@@ -160,7 +160,7 @@ def _bounded(command: list[str], timeout_s: float) -> tuple[int | None, str]:
 
 
 def run_all(
-    suites: list[str], profiles: Iterable[Profile], iscsim: str, timeout_s: int = 120, jobs: int = 2
+    suites: list[str], profiles: Iterable[Profile], iscsim: str, timeout_s: int = 180, jobs: int = 2
 ) -> Iterator[SuiteResult]:
     """Every suite on every profile, ``jobs`` at a time, in the order of profiles and suites."""
     with ThreadPoolExecutor(max_workers=jobs) as pool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.profiles import PROFILES, named
 from conformance.suites import SuiteResult, TestResult, outcomes
 
 OUTPUT = """\
@@ -101,10 +100,3 @@ def test_trouble_is_what_must_never_happen(change: dict[str, object], trouble: s
     fine |= {"suite": "Write10", "profile": "thin", "seconds": 1.0, "log": ""}
     fine["tests"] = [TestResult("Simple", "pass")]
     assert SuiteResult(**(fine | change)).trouble == trouble
-
-
-def test_profiles_have_names_and_one_takes_no_writes() -> None:
-    assert [profile.name for profile in PROFILES if profile.protected] == ["read-only"]
-    assert [profile.name for profile in PROFILES if profile.urls == 2] == ["two portals"]
-    assert named([]) == PROFILES
-    assert [profile.name for profile in named(["thick"])] == ["thick"]
