@@ -16,6 +16,9 @@ import pytest
 pytestmark = pytest.mark.interop
 
 TOOL = Path(__file__).parents[2] / "tools" / "run-conformance"
+# the profile on which a suite has most to do; make conformance runs all of them on all
+PROFILES = dict.fromkeys(("NoMedia", "PreventAllow", "StartStopUnit"), "removable")
+PROFILES |= {"ReadOnly": "read-only", "MultipathIO": "two portals"}
 SUITE_TIMEOUT_S = 60
 SPARE_S = 40
 
@@ -43,6 +46,8 @@ def test_suite_runs_through_and_the_target_survives(suite, tmp_path):
         str(TOOL),
         "--exact",
         suite,
+        "--profile",
+        PROFILES.get(suite, "thin"),
         "--timeout",
         str(SUITE_TIMEOUT_S),
         "--json",

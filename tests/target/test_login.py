@@ -18,6 +18,7 @@ from exchanges.ladder import (
     read_10,
     write_10,
 )
+from marks import rfc
 
 from iscsim.errors import FormatError
 from iscsim.pdu import LoginResponse, LoginStatus, NOPOut, ReadyToTransfer, SCSIDataIn, Stage
@@ -61,6 +62,7 @@ def prove(exchange, secret: bytes = b"secretsecret", **fields):
 # -- success ---------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.13.3", "13.9", row=(39, 40))
 def test_a_login_without_acl_makes_a_session_with_a_handle():
     entity = make_entity()
     exchange = connect(entity) >> login_request()
@@ -83,6 +85,7 @@ def test_the_window_of_the_first_command_is_in_the_login_response():
     assert exchange << like(LoginResponse, exp_cmd_sn=500, max_cmd_sn=500 + RFC.command_window - 1)
 
 
+@rfc("7143", "6.3", "11.13.3", row=(36, 39))
 def test_a_login_in_two_stages():
     exchange = connect() >> login_request(current_stage=SECURITY, next_stage=OPERATIONAL)
     exchange << like(LoginResponse, transit=True, next_stage=OPERATIONAL, tsih=0)
@@ -113,6 +116,7 @@ def test_a_named_discovery_session():
 # -- refusals --------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.13.5", row=42)
 def test_an_unknown_target():
     exchange = connect() >> login_request({"TargetName": "iqn.2026-11.org.iscsim:other"})
     assert exchange << refused(LoginStatus.NOT_FOUND) << ended("login refused with 0x0203: no target iqn")
@@ -293,6 +297,7 @@ def test_an_acl_opens_the_door_to_one_and_closes_it_to_others():
     assert exchange << ended("iqn.2026-11.org.example:other may not use iqn.2026-11.org.iscsim:disk")
 
 
+@rfc("7143", "4.2.7.1", row=61)
 def test_an_acl_holds_for_a_name_however_it_is_spelt():
     entity = make_entity()
     node_of(entity).add_acl(INITIATOR)
@@ -308,6 +313,7 @@ def test_a_personality_limits_the_algorithms_of_chap():
     assert dict(parse_text(exchange.next().data))["CHAP_A"] == "5"
 
 
+@rfc("7143", "6.3.1", row=38)
 def test_a_session_that_does_not_exist():
     entity = make_entity()
     log_in(entity)
@@ -315,6 +321,7 @@ def test_a_session_that_does_not_exist():
     assert exchange << refused(LoginStatus.SESSION_DOES_NOT_EXIST) << ended("no session 0x004d")
 
 
+@rfc("7143", "6.3.1", row=38)
 def test_a_second_connection_is_one_too_many():
     entity = make_entity()
     first = log_in(entity)
@@ -418,6 +425,7 @@ def test_a_named_discovery_session_reinstates_only_its_like():
 # -- authentication --------------------------------------------------------------------------------
 
 
+@rfc("7143", "12.1.3", row=59)
 def test_chap_of_an_acl():
     entity = make_entity()
     node_of(entity).add_acl(INITIATOR, chap=CHAP)
@@ -430,6 +438,7 @@ def test_chap_of_the_node_is_for_those_without_acl():
     assert prove(connect(entity)) << like(LoginResponse, status_class=0, next_stage=Stage.FULL_FEATURE)
 
 
+@rfc("7143", "12.1.3", row=59)
 def test_a_wrong_secret_is_refused_and_not_shown():
     entity = make_entity()
     node_of(entity).chap = CHAP
@@ -454,6 +463,7 @@ def test_discovery_has_its_own_chap():
     assert exchange << refused(LoginStatus.AUTHENTICATION_FAILURE)
 
 
+@rfc("7143", "9.2.1", row=58)
 def test_a_reflected_challenge_closes_the_connection_without_an_answer():
     entity = make_entity()
     node_of(entity).chap = CHAP
@@ -470,6 +480,7 @@ def test_a_reflected_challenge_closes_the_connection_without_an_answer():
 # -- reinstatement (RFC 7143 section 6.3.5) --------------------------------------------------------
 
 
+@rfc("7143", "6.3.5", row=(38, 41))
 def test_the_same_nexus_logs_its_old_session_out():
     entity = make_entity()
     old = log_in(entity) >> write_10(blocks=2000)
@@ -483,6 +494,7 @@ def test_the_same_nexus_logs_its_old_session_out():
     assert new >> read_10() << like(SCSIDataIn)
 
 
+@rfc("7143", "6.3.1", row=38)
 @pytest.mark.parametrize("difference", ["isid", "name", "portal group"])
 def test_another_nexus_leaves_it_alone(difference):
     entity = make_entity()
@@ -499,6 +511,7 @@ def test_another_nexus_leaves_it_alone(difference):
     assert len(entity.sessions) == 2
 
 
+@rfc("7143", "6.3.5", row=41)
 def test_a_login_that_fails_reinstates_nothing():
     entity = make_entity()
     old = log_in(entity)

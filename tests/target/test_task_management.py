@@ -17,6 +17,7 @@ from exchanges.ladder import (
     write_10,
 )
 from exchanges.open_tasks import ON_A_UNIT, R2T_ONLY, RESETS, SETS, Code, Function, attentions, done, writing
+from marks import rfc
 
 from iscsim.pdu import (
     NOPIn,
@@ -62,6 +63,7 @@ def test_abort_task_twice_finds_nothing_the_second_time():
     )
 
 
+@rfc("7143", "11.6.1", row=51)
 def test_abort_task_of_a_command_that_waits_takes_its_number_as_received():
     exchange = log_in() >> write_10(cmd_sn=2, initiator_task_tag=9, final=False) >> data_out(9, data=b"x")
     exchange >> read_10(cmd_sn=3)
@@ -74,6 +76,7 @@ def test_abort_task_of_a_command_that_waits_takes_its_number_as_received():
     assert exchange >> nop_out(cmd_sn=1) << like(NOPIn, exp_cmd_sn=2) << like(SCSIDataIn, exp_cmd_sn=4)
 
 
+@rfc("7143", "11.6.1", row=51)
 def test_abort_task_of_a_command_that_never_came_fills_its_place():
     exchange = log_in() >> read_10(cmd_sn=2)
     exchange.cmd_sn = 3
@@ -135,6 +138,7 @@ def test_abort_task_on_a_lun_that_is_not_there():
     assert log_in() >> abort << done(Code.LUN_DOES_NOT_EXIST)
 
 
+@rfc("7143", "11.6.1", row=51)
 @pytest.mark.parametrize("ref_cmd_sn", [0, 3, 4, 500])
 def test_abort_task_of_a_number_outside_the_window_or_not_before_it_finds_nothing(ref_cmd_sn):
     exchange = log_in()
@@ -176,6 +180,7 @@ def test_a_unit_that_is_not_there(function):
     assert log_in() >> task_management(function, lun=lun(9)) << done(Code.LUN_DOES_NOT_EXIST)
 
 
+@rfc("7143", "E.1", row=62)
 @pytest.mark.parametrize("function", ON_A_UNIT)
 def test_only_the_tasks_of_the_unit_end(function):
     exchange, (first, second) = writing(units=(0, 1))
@@ -186,6 +191,7 @@ def test_only_the_tasks_of_the_unit_end(function):
     assert exchange >> late << like(SCSIResponse, status=0)
 
 
+@rfc("7143", "4.2.3.3", row=(50, 53))
 @pytest.mark.parametrize("function", SETS)
 def test_abort_and_clear_task_set_wait_for_the_data_that_was_asked_for(function):
     """RFC 7143 section 11.5.1: the target MUST wait for responses on all affected transfer tags."""
@@ -246,6 +252,7 @@ def test_a_reset_does_not_wait_for_data(function):
 # -- functions and the order of commands (RFC 7143 section 4.2.3.3) --------------------------------
 
 
+@rfc("7143", "4.2.3.3", row=53)
 @pytest.mark.parametrize("function", ON_A_UNIT)
 def test_an_immediate_function_waits_for_the_commands_before_it(function):
     exchange = log_in(keys=R2T_ONLY)
@@ -308,6 +315,7 @@ def test_a_target_reset_takes_what_has_not_come_as_received():
 # -- other sessions --------------------------------------------------------------------------------
 
 
+@rfc("7143", "4.2.3.3", row=50)
 @pytest.mark.parametrize("function", [Function.CLEAR_TASK_SET, Function.LOGICAL_UNIT_RESET, *RESETS])
 def test_tasks_of_other_initiators_on_the_unit_end_too(function):
     entity = make_entity()
@@ -317,6 +325,7 @@ def test_tasks_of_other_initiators_on_the_unit_end_too(function):
     assert all(task.aborted for task in other.session.tasks.values())
 
 
+@rfc("7143", "4.2.3.3", row=50)
 def test_abort_task_set_leaves_other_initiators_alone():
     entity = make_entity()
     other, (tag,) = writing(entity, isid=bytes(6))
