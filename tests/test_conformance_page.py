@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from conformance import checklist, page, results, tags
 
 STALE = "docs/conformance.md is stale: make conformance"
@@ -26,6 +28,13 @@ def test_the_results_are_those_of_the_tagged_tests() -> None:
 def test_the_results_are_written_as_they_would_be(tmp_path: Path) -> None:
     results.write(results.read(), tmp_path / "conformance.json")
     assert (tmp_path / "conformance.json").read_text() == results.FILE.read_text(), STALE
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.number)
+def test_every_row_is_proved_by_tests_on_every_side_it_is_for(row: checklist.Row) -> None:
+    made = page.Page(ROWS, TAGS, results.read())
+    assert {side: bool(made.tests(row, side)) for side in row.sides} == dict.fromkeys(row.sides, True)
+    assert made.verdict(row) == "proved"
 
 
 def test_tags_name_rows_there_are() -> None:
