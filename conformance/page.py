@@ -26,7 +26,8 @@ Every suite runs in a process of its own, against a target of its own, with `-d 
 nothing to test on this unit. *wp*: the unit is write protected and refused the test's first write with
 DATA PROTECT, 07/27/00, as it must; a test that complains of anything else first counts as failed.
 (Write10.Async and iSCSITMF.AbortTaskSimpleAsync do nothing but write and name no sense key: what refused
-them is taken to be that.)
+them is taken to be that. ExtendedCopy.ValidTgtDescr and ReceiveCopyResults.CopyStatus copy onto the unit:
+COPY ABORTED is taken to be for that.)
 """
 
 

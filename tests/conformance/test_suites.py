@@ -84,6 +84,15 @@ def test_a_test_that_does_not_say_what_refused_it_is_known_by_name() -> None:
     assert outcome(silent, "Read10") == "fail"
 
 
+def test_a_copy_onto_a_protected_unit_is_aborted_for_what_its_write_was_answered_with() -> None:
+    aborted = failed(
+        "EXTENDEDCOPY command failed with status 2 / sense key COPY ABORTED(0x0a) / ASCQ (null)(0x0d01)",
+        name="ValidTgtDescr",
+    )
+    assert outcome(aborted, "ExtendedCopy") == "protected"
+    assert outcome(aborted, "Write10") == "fail"
+
+
 @pytest.mark.parametrize(
     "change, trouble",
     [
