@@ -1,6 +1,7 @@
 """Command descriptor blocks: one layout each, read by the device server and built for our initiator.
 
-A builder returns exactly the CDB's own length (6, 10, 12 or 16 bytes); iSCSI pads it to 16.
+A builder returns exactly the CDB's own length (6, 10, 12 or 16 bytes, or 32 of a variable length CDB); iSCSI
+pads it to 16, and carries what is beyond in an additional header segment.
 """
 
 from __future__ import annotations
@@ -253,6 +254,77 @@ UNMAP = Layout(
     Padding(5),
     "parameter_list_length" / Int16ub,
     Padding(1),
+)
+# SBC-4. The service actions share a layout; only OVERWRITE has a parameter list.
+SANITIZE = Layout(
+    "opcode" / Int8ub,
+    "options" / bits(immed=1, _=1, ause=1, service_action=5),
+    Padding(5),
+    "parameter_list_length" / Int16ub,
+    Padding(1),
+)
+OVERWRITE = Layout("options" / bits(invert=1, test=2, count=5), Padding(1), "pattern_length" / Int16ub)
+FORMAT_UNIT = Layout(
+    "opcode" / Int8ub,
+    "options" / bits(fmtpinfo=2, longlist=1, fmtdata=1, cmplst=1, defect_list_format=3),
+    Padding(2),
+    "fast" / bits(_=6, ffmt=2),
+    Padding(1),
+)
+# The parameter list of FORMAT UNIT: one of two headers, and perhaps a pattern.
+_FORMAT_FLAGS = bits(fov=1, dpry=1, dcrt=1, stpf=1, ip=1, obsolete=1, immed=1, vendor_specific=1)
+_PROTECTION_FIELD_USAGE = bits(_=5, field_usage=3)
+FORMAT_SHORT_HEADER = Layout(
+    "protection" / _PROTECTION_FIELD_USAGE, "flags" / _FORMAT_FLAGS, "defect_list_length" / Int16ub
+)
+FORMAT_LONG_HEADER = Layout(
+    "protection" / _PROTECTION_FIELD_USAGE,
+    "flags" / _FORMAT_FLAGS,
+    Padding(1),
+    "interval" / bits(information=4, exponent=4),
+    "defect_list_length" / Int32ub,
+)
+FORMAT_PATTERN = Layout(
+    "modifier" / bits(obsolete=2, security=1, _=5), "pattern_type" / Int8ub, "pattern_length" / Int16ub
+)
+_DEFECT_LISTS = bits(_=3, plist=1, glist=1, format=3)
+READ_DEFECT_DATA_10 = Layout(
+    "opcode" / Int8ub,
+    Padding(1),
+    "request" / _DEFECT_LISTS,
+    Padding(4),
+    "allocation_length" / Int16ub,
+    Padding(1),
+)
+READ_DEFECT_DATA_12 = Layout(
+    "opcode" / Int8ub,
+    "request" / _DEFECT_LISTS,
+    "index" / Int32ub,
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+# Their parameter data, as far as there is any without defects.
+DEFECT_DATA_10 = Layout(Padding(1), "lists" / _DEFECT_LISTS, "list_length" / Int16ub)
+DEFECT_DATA_12 = Layout(Padding(1), "lists" / _DEFECT_LISTS, "generation" / Int16ub, "list_length" / Int32ub)
+WRITE_ATOMIC_16 = Layout(
+    "opcode" / Int8ub,
+    "access" / _ACCESS,
+    "lba" / Int64ub,
+    "boundary" / Int16ub,
+    "blocks" / Int16ub,
+    Padding(2),
+)
+# A variable length CDB (SPC-4): byte 7 counts what follows it, bytes 8 and 9 are the service action.
+WRITE_SAME_32 = Layout(
+    "opcode" / Int8ub,
+    Padding(6),
+    "additional_cdb_length" / Int8ub,
+    "service_action" / Int16ub,
+    "flags" / _SAME,
+    Padding(1),
+    "lba" / Int64ub,
+    Padding(8),
+    "blocks" / Int32ub,
 )
 # Parameter data of GET LBA STATUS (SBC-3): a header and one descriptor.
 LBA_STATUS = Layout(

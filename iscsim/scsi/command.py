@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
+from typing import TYPE_CHECKING
 
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
@@ -14,6 +15,9 @@ from iscsim.scsi.opcode import cdb_length
 from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import ASC, CheckCondition, FieldPointer, Sense, SenseKey
 from iscsim.scsi.store import Buffer
+
+if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
 
 __all__ = [
     "Command",
@@ -24,6 +28,8 @@ __all__ = [
     "checking_control",
     "invalid_field",
     "invalid_parameter",
+    "lba_out_of_range",
+    "parameter_list_length_error",
     "store_sense",
 ]
 
@@ -49,6 +55,10 @@ class CommandFlag(IntFlag):
     THIN_ONLY = 4
     # Refused when the initiator offers more or less Data-Out than the command wants, instead of a residual.
     EXACT_DATA_OUT = 8
+    # The CDB does not say how long Data-Out is: ``data_out_length`` is the most that is taken of it.
+    OPEN_DATA_OUT = 16
+    # There only on units that take variable length CDBs.
+    LONG_CDB_ONLY = 32
     # SPC-4, asymmetric access: runs although the unit is in standby, unavailable or offline, or in transition
     # at the port it came through.
     IN_STANDBY = 1 << 16
@@ -67,9 +77,9 @@ class Command:
     """One row of the table.
 
     ``layout`` is that of the CDB, ``data_out_length`` is None where there is no Data-Out. An operation code
-    with service actions has its rows in ``service_actions``, by CDB byte 1 bits 4:0, and no handler of its
-    own. ``reservation`` is what the command may do while somebody else has reserved the unit: nothing, unless
-    the row says otherwise.
+    with service actions has its rows in ``service_actions``, by what `opcode.service_action` finds in the
+    CDB, and no handler of its own. ``reservation`` is what the command may do while somebody else has
+    reserved the unit: nothing, unless the row says otherwise.
     """
 
     handler: Handler | None = None
@@ -134,3 +144,13 @@ def store_sense(error: OSError, *, writing: bool) -> Sense:
     if error.errno == errno.ENOSPC:
         return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
     return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writing else ASC.UNRECOVERED_READ_ERROR)
+
+
+def parameter_list_length_error() -> CheckCondition:
+    """05/1A/00: the lengths in a parameter list, of it and of what came do not agree."""
+    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.PARAMETER_LIST_LENGTH_ERROR)
+
+
+def lba_out_of_range(unit: LogicalUnit, lba: int) -> CheckCondition:
+    """05/21/00; its INFORMATION is the first address of a range from ``lba`` on that is not there (SBC-3)."""
+    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE, information=max(lba, unit.blocks))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from iscsim.scsi import (
+    atomic,
     copy_results,
+    defects,
     extended_copy,
+    format_unit,
     log_pages,
     mode_select,
     persistent_reserve,
     provisioning,
     reserve,
+    sanitize,
     sbc,
     self_test,
     spc,
@@ -21,12 +25,19 @@ from iscsim.scsi import (
     target_port_groups,
     verify,
 )
-from iscsim.scsi.command import Command, CommandFlag, check_control, checking_control, store_sense
+from iscsim.scsi.command import (
+    Command,
+    CommandFlag,
+    check_control,
+    checking_control,
+    invalid_field,
+    store_sense,
+)
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
 from iscsim.scsi.nexus import ITNexus, MappedLUN
-from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.opcode import Opcode, service_action
 from iscsim.scsi.reservations import ReservationConflict
 from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
@@ -48,6 +59,11 @@ COMMANDS: dict[int, Command] = {
     **extended_copy.COMMANDS,
     **copy_results.COMMANDS,
     **log_pages.COMMANDS,
+    **atomic.COMMANDS,
+    **defects.COMMANDS,
+    **format_unit.COMMANDS,
+    Opcode.SANITIZE: Command(service_actions=sanitize.SERVICE_ACTIONS),
+    Opcode.VARIABLE_LENGTH: Command(service_actions=provisioning.VARIABLE_LENGTH_SERVICE_ACTIONS),
 }
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
@@ -65,6 +81,7 @@ _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
 _NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
 _EXACT_DATA_OUT = CommandFlag.EXACT_DATA_OUT
+_OPEN_DATA_OUT = CommandFlag.OPEN_DATA_OUT
 
 
 class DeviceServer:
@@ -94,7 +111,7 @@ class DeviceServer:
                 cdb = _padded(cdb)
             command = self._table[cdb[0]]
             if command is None or command.handler is None:
-                command = self._service_action(command, cdb)
+                command = self._service_action(mapped, command, cdb)
             unit = mapped.logical_unit
             if unit.restricted or nexus.unit_attentions:
                 _admit(nexus, unit, command, cdb)
@@ -121,31 +138,38 @@ class DeviceServer:
             return spc.answer_well_known(nexus, cdb)
         return spc.answer_unmapped(nexus, cdb)
 
-    def _service_action(self, command: Command | None, cdb: bytes) -> Command:
+    def _service_action(self, mapped: MappedLUN, command: Command | None, cdb: bytes) -> Command:
         """The row of a service action.
 
-        Raises 05/20/00 for an unknown command, 05/24/00 for an unknown action.
+        Raises 05/20/00 for an unknown command, 05/24/00 for an unknown action, and for a variable length CDB
+        that is not as long as it says, or as the action needs.
         """
-        if command is None:
+        variable = cdb[0] == Opcode.VARIABLE_LENGTH
+        if command is None or (variable and not mapped.logical_unit.long_cdbs):
             raise CheckCondition(
                 SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None)
             )
-        found = command.service_actions.get(cdb[1] & 0x1F)
+        found = command.service_actions.get(service_action(cdb))
         if found is None:
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(1, 4))
+            raise invalid_field(8) if variable else invalid_field(1, 4)
+        if variable and not (found.layout and len(cdb) == cdb[7] + 8 == found.layout.size):
+            raise invalid_field(7)
         return found
 
     def _store_failed(self, error: OSError, cdb: bytes, unit: LogicalUnit | None) -> Completion:
         command = self._table[cdb[0]]
+        if command is not None and command.handler is None:
+            command = command.service_actions.get(service_action(cdb))
         writes = command is not None and (command.data_out_length or cdb[0] in _FLUSHES)
         sense = store_sense(error, writing=bool(writes))
         if unit is not None:
             unit.count_failure(sense)
         return _failed(sense, unit)
 
-    def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes) -> int:
+    def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes, offered: int | None = None) -> int:
         """Bytes of Data-Out this command wants: what iSCSI may allocate and ask for.
 
+        ``offered`` is for the commands whose CDB does not say; see `execute`.
         0 when it wants none, and when it is going to fail anyway: then `execute` it at once, before a unit
         attention that stood in its way is told to somebody else. Never more than the maximum transfer length.
         """
@@ -156,7 +180,7 @@ class DeviceServer:
         try:
             command = self._table[cdb[0]]
             if command is None or command.handler is None:
-                command = self._service_action(command, cdb)
+                command = self._service_action(mapped, command, cdb)
             if command.data_out_length is None:
                 return 0
             unit = mapped.logical_unit
@@ -164,7 +188,10 @@ class DeviceServer:
                 return 0
             if unit.restricted:
                 _admit(nexus, unit, command, cdb)
-            return command.data_out_length(mapped, cdb)
+            length = command.data_out_length(mapped, cdb)
+            if command.flags & _OPEN_DATA_OUT and offered is not None:
+                return min(length, offered)
+            return length
         except (CheckCondition, ReservationConflict):
             return 0
 
@@ -219,6 +246,7 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> N
             raise CheckCondition(SenseKey.UNIT_ATTENTION, attention.value)
     if unit.restricted:
         unit.access.check(nexus, command.flags)
+        unit.erasure.check(nexus, cdb)
         if command.flags & _NEEDS_MEDIUM:
             unit.check_medium()
             if cdb[0] != Opcode.TEST_UNIT_READY:

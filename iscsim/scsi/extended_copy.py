@@ -137,6 +137,7 @@ class Copier:
             if end.unit.restricted:
                 end.unit.reservations.check(self._nexus, rule)
                 end.unit.access.check(self._nexus, CommandFlag.NEEDS_MEDIUM)
+                end.unit.erasure.check(self._nexus, bytes((Opcode.EXTENDED_COPY,)))
                 end.unit.check_medium()
             if writes:
                 check_writable(end.mapped)

@@ -28,6 +28,7 @@ from iscsim.scsi.designator import (
     t10_vendor_designator,
     target_port_group_designator,
 )
+from iscsim.scsi.erasure import Erasure
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
 from iscsim.scsi.mode_pages import InformationalExceptionsPage, PageKey
 from iscsim.scsi.mode_state import current_pages, use_pages
@@ -41,6 +42,7 @@ from iscsim.scsi.store import BlockStore
 from iscsim.scsi.threshold import SoftThreshold, threshold_exponent
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.scsi.vpd import (
+    READS_WITHOUT_ERROR,
     BlockDeviceCharacteristics,
     BlockLimits,
     ExtendedInquiry,
@@ -76,10 +78,13 @@ class LogicalUnit:
     """One disk. The same object may be mapped under several numbers and through several ports.
 
     ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
-    is True while some commands must be refused (no medium, a reservation, an access state): the one flag the
-    quick path looks at. ``read`` is the store's own method, so that a READ costs one call less. ``access``
-    has the access states of target port groups, and ``tpgs`` says who may change them. Raises `ConfigError`
-    for texts SCSI cannot carry.
+    is True while some commands must be refused (no medium, a reservation, an access state, a sanitize
+    operation): the one flag the quick path looks at. ``read`` is the store's own method, so that a READ costs
+    one call less. ``access`` has the access states of target port groups, and ``tpgs`` says who may change
+    them. ``write_same_non_zero`` is WSNZ: WRITE SAME of 0 blocks is refused. ``erase_time_s`` is for how long
+    SANITIZE and FORMAT UNIT keep the unit busy. With ``long_cdbs`` it takes variable length CDBs, which SBC-3
+    keeps for units with type 2 protection, and LIO gives to all. Raises `ConfigError` for texts SCSI cannot
+    carry.
     """
 
     __slots__ = (
@@ -91,7 +96,9 @@ class LogicalUnit:
         "d_sense",
         "default_mode_pages",
         "device_type",
+        "erasure",
         "informational_exceptions",
+        "long_cdbs",
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
@@ -116,6 +123,7 @@ class LogicalUnit:
         "vendor",
         "write_cache",
         "write_errors",
+        "write_same_non_zero",
         "wwn",
     )
 
@@ -136,6 +144,9 @@ class LogicalUnit:
         write_cache: bool = True,
         d_sense: bool = False,
         tpgs: AccessModes = AccessModes.IMPLICIT,
+        write_same_non_zero: bool = True,
+        erase_time_s: float = 0.0,
+        long_cdbs: bool = False,
     ) -> None:
         self.serial = _text("serial", serial, 200)
         self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
@@ -148,6 +159,8 @@ class LogicalUnit:
         self.device_type = DeviceType.DISK
         self.removable = removable
         self.thin = thin
+        self.write_same_non_zero = write_same_non_zero
+        self.long_cdbs = long_cdbs
         self.rotation_rate = rotation_rate
         self.write_cache = write_cache
         self.d_sense = d_sense
@@ -166,6 +179,7 @@ class LogicalUnit:
         self.reservations = Reservations(self)
         self.copy_results = CopyResults()
         self.read_errors = self.write_errors = 0
+        self.erasure = Erasure(self, erase_time_s)
         self.use_store(store)
         self.default_mode_pages = self.mode_pages()
 
@@ -245,13 +259,36 @@ class LogicalUnit:
             unmap_granularity_alignment=0 if self.thin else None,
             maximum_compare_and_write_blocks=MAXIMUM_COMPARE_AND_WRITE_BLOCKS,
             maximum_write_same_blocks=self.maximum_transfer_blocks,
-            write_same_non_zero=True,
+            write_same_non_zero=self.write_same_non_zero,
+            maximum_atomic_blocks=self.maximum_atomic_blocks,
+            atomic_alignment_blocks=self.atomic_granularity_blocks,
+            atomic_granularity_blocks=self.atomic_granularity_blocks,
+            maximum_atomic_with_boundary_blocks=self.maximum_atomic_blocks,
+            maximum_atomic_boundary_blocks=self.maximum_atomic_blocks,
         )
+
+    @property
+    def atomic_granularity_blocks(self) -> int:
+        """What address and length of an atomic write must be multiples of: physical blocks, if they are
+        larger than logical ones, as far as an atomic write can be that long; 0 for anything.
+        """
+        granularity = min(1 << self.physical_block_exponent, MAXIMUM_TRANSFER_LENGTH // self.block_size)
+        return granularity if granularity > 1 else 0
+
+    @property
+    def maximum_atomic_blocks(self) -> int:
+        """As much as one command writes; a multiple of the granularity, both being powers of 2."""
+        return self.maximum_transfer_blocks
 
     @property
     def characteristics(self) -> BlockDeviceCharacteristics:
         """For VPD page B1h."""
-        return BlockDeviceCharacteristics(rotation_rate=self.rotation_rate)
+        reads = READS_WITHOUT_ERROR if self.thin else 0
+        return BlockDeviceCharacteristics(
+            rotation_rate=self.rotation_rate,
+            reads_after_block_erase=reads,
+            reads_after_cryptographic_erase=reads,
+        )
 
     @property
     def provisioning(self) -> LogicalBlockProvisioning:
@@ -357,6 +394,7 @@ class LogicalUnit:
             or self.reservations.in_force
             or self.access.restricts
             or self.power is not PowerCondition.ACTIVE
+            or self.erasure.in_force
         )
 
     @property

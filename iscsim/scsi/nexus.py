@@ -26,9 +26,11 @@ class ITNexus:
     with nothing to tell has no entry, so the device server's quick path looks at nothing but its truth.
     ``target_ports`` are the ports of the whole target device, only its own one unless they are given;
     ``task_management`` is what the transport does at this port.
+    ``clock`` tells the time to what takes some, in seconds; without one nothing does.
     """
 
     __slots__ = (
+        "clock",
         "initiator_name",
         "initiator_port",
         "lun_map",
@@ -56,7 +58,9 @@ class ITNexus:
         target_ports: TargetPorts | None = None,
         task_management: TaskManagement = TaskManagement.NONE,
         target_port_names: Callable[[], Mapping[int, str]] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        self.clock = clock
         self.initiator_name = initiator_name
         self.initiator_port = initiator_port
         self.target_name = target_name

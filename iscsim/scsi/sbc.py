@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -30,6 +30,8 @@ _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
+# Where TRANSFER LENGTH begins, by the size of the CDB.
+_LENGTH_6, _LENGTH_10, _LENGTH_12, _LENGTH_16 = 4, 7, 6, 10
 
 # READ: the CONTROL byte in the place of the operation code.
 _read_arguments_10 = layouts.TRANSFER_10.arguments().unpack_from
@@ -41,14 +43,14 @@ _unpack_12 = layouts.TRANSFER_12.struct.unpack_from
 _unpack_16 = layouts.TRANSFER_16.struct.unpack_from
 
 
-def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> None:
-    """Raises what is wrong with a range, if anything is."""
+def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int, length_byte: int) -> None:
+    """Raises what is wrong with a range, if anything is; ``length_byte`` is where its length begins."""
     if access & _PROTECT:  # no protection information here: RDPROTECT and WRPROTECT must be 0
         raise invalid_field(1, 7)
     if lba + blocks > unit.blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
+        raise lba_out_of_range(unit, lba)
     if blocks > unit.maximum_transfer_blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
+        raise invalid_field(length_byte)
 
 
 def check_writable(mapped: MappedLUN) -> None:
@@ -61,9 +63,9 @@ def check_writable(mapped: MappedLUN) -> None:
 # READ. The body is the hot path of the whole target: unpack, compare, slice, answer.
 
 
-def _read(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Completion:
+def _read(unit: LogicalUnit, access: int, lba: int, blocks: int, length_byte: int) -> Completion:
     if access & _PROTECT or lba + blocks > unit.blocks or blocks > unit.maximum_transfer_blocks:
-        check_transfer(unit, access, lba, blocks)
+        check_transfer(unit, access, lba, blocks, length_byte)
     return Completion(_GOOD, unit.read(lba, blocks))
 
 
@@ -71,7 +73,7 @@ def read_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> C
     """SBC-3, READ (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
     check_control(cdb)
-    return _read(mapped.logical_unit, 0, lba, blocks)
+    return _read(mapped.logical_unit, 0, lba, blocks, _LENGTH_6)
 
 
 def read_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -79,7 +81,7 @@ def read_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     access, lba, blocks, control = _read_arguments_10(cdb)
     if control:
         check_control(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_10)
 
 
 def read_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -87,7 +89,7 @@ def read_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     access, lba, blocks, control = _read_arguments_12(cdb)
     if control:
         check_control(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_12)
 
 
 def read_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -95,7 +97,7 @@ def read_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     access, lba, blocks, control = _read_arguments_16(cdb)
     if control:
         check_control(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_16)
 
 
 def _range_6(cdb: bytes) -> tuple[int, int]:
@@ -114,10 +116,12 @@ def whole_blocks_length(unit: LogicalUnit, blocks: int, data_out: Buffer) -> int
     return min(blocks, len(data_out) // size) * size
 
 
-def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buffer) -> Completion:
-    check_writable(mapped)
+def _write(
+    mapped: MappedLUN, access: int, lba: int, blocks: int, length_byte: int, data_out: Buffer
+) -> Completion:
     unit = mapped.logical_unit
-    check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks, length_byte)
+    check_writable(mapped)
     length = whole_blocks_length(unit, blocks, data_out)
     if length != len(data_out):
         data_out = memoryview(data_out)[:length]
@@ -140,52 +144,53 @@ def settle(unit: LogicalUnit, access: int = 0) -> None:
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
-    return _write(mapped, 0, lba, blocks, data_out)
+    return _write(mapped, 0, lba, blocks, _LENGTH_6, data_out)
 
 
 def write_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (10). FUA is answered when the store has flushed."""
     _, access, lba, blocks = _unpack_10(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_10, data_out)
 
 
 def write_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (12)."""
     _, access, lba, blocks = _unpack_12(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_12, data_out)
 
 
 def write_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (16)."""
     _, access, lba, blocks = _unpack_16(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_16, data_out)
 
 
-def _write_length(mapped: MappedLUN, access: int, lba: int, blocks: int) -> int:
-    check_writable(mapped)
+def _write_length(mapped: MappedLUN, access: int, lba: int, blocks: int, length_byte: int) -> int:
+    """The CDB is looked at first: a bad one is told of on a write-protected unit too."""
     unit = mapped.logical_unit
-    check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks, length_byte)
+    check_writable(mapped)
     return blocks * unit.block_size
 
 
 def _write_length_6(mapped: MappedLUN, cdb: bytes) -> int:
     lba, blocks = _range_6(cdb)
-    return _write_length(mapped, 0, lba, blocks)
+    return _write_length(mapped, 0, lba, blocks, _LENGTH_6)
 
 
 def _write_length_10(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_10(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_10)
 
 
 def _write_length_12(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_12(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_12)
 
 
 def _write_length_16(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_16(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_16)
 
 
 # Capacity and cache.
@@ -220,7 +225,7 @@ def synchronize_cache_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out
 def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
     """0 blocks means to the end. A store flushes all it has; IMMED is allowed to wait all the same."""
     if lba + blocks > unit.blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
+        raise lba_out_of_range(unit, lba)
     unit.store.flush()
     return Completion()
 

@@ -86,6 +86,8 @@ FIELD_REPLACEABLE_UNIT_DESCRIPTOR = Layout(
 )
 FIELD_POINTER = Layout("flags" / bits(sksv=1, in_cdb=1, _1=2, bpv=1, bit=3), "byte" / Int16ub)
 
+# NO SENSE and NOT READY have this in the place of the pointer (SPC-4, "Progress indication").
+PROGRESS = Layout("flags" / bits(sksv=1, _=7), "progress" / Int16ub)
 SEGMENT_POINTER = Layout("flags" / bits(sksv=1, _1=1, sd=1, _2=1, bpv=1, bit=3), "byte" / Int16ub)
 FORWARDED_DESCRIPTOR = Layout(
     "descriptor_type" / Int8ub,
@@ -102,6 +104,7 @@ _LONGEST_FORWARDED = MAXIMUM_SENSE_LENGTH - FIXED.size - 1  # as much of it as f
 _SD, _BPV = SEGMENT_POINTER.masks("flags")["sd"], SEGMENT_POINTER.masks("flags")["bpv"]
 _FIELD_REPLACEABLE_UNIT = 0x03
 _VALID = 0x80
+_SKSV = PROGRESS.masks("flags")["sksv"]
 _INCORRECT_LENGTH = FIXED.masks("sense_key")["incorrect_length"]
 
 
@@ -207,6 +210,13 @@ class Sense:
         if self.sense_key_specific is None or self.key != SenseKey.COPY_ABORTED:
             return None
         return SegmentPointer.parse(self.sense_key_specific)
+
+    @property
+    def progress(self) -> int | None:
+        """How far a long operation has come, in 65536ths, if the device server said so."""
+        if self.sense_key_specific is None or self.key not in (SenseKey.NO_SENSE, SenseKey.NOT_READY):
+            return None
+        return int(PROGRESS.parse(self.sense_key_specific)["progress"])
 
     def encode(self, descriptor: bool = False) -> bytes:
         """The bytes on the wire: 18 in fixed format, 8 and its descriptors in descriptor format.
@@ -393,7 +403,8 @@ def _parse_descriptor_fields(descriptor: bytes) -> dict[str, Any]:
 class CheckCondition(SCSIError):
     """A command handler gives up: the device server answers CHECK CONDITION with ``sense``.
 
-    ``field`` names the offending field of the CDB, as ``(byte, bit)`` or as a `FieldPointer`.
+    ``field`` names the offending field of the CDB, as ``(byte, bit)`` or as a `FieldPointer`; ``progress`` is
+    how far a long operation has come, in 65536ths.
     """
 
     def __init__(
@@ -403,9 +414,12 @@ class CheckCondition(SCSIError):
         *,
         field: tuple[int, int | None] | FieldPointer | None = None,
         information: int | None = None,
+        progress: int | None = None,
     ) -> None:
         pointer = FieldPointer(*field) if isinstance(field, tuple) else field
         specific = pointer.encode() if pointer else None
+        if progress is not None:
+            specific = PROGRESS.build(flags=_SKSV, progress=progress)
         self.sense = Sense.of(key, code, information=information, sense_key_specific=specific)
         super().__init__(str(self.sense))
 

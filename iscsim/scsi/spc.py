@@ -97,6 +97,7 @@ _VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
     VPDPage.BLOCK_LIMITS: lambda unit, nexus: unit.block_limits.encode(unit.device_type),
     VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda unit, nexus: unit.characteristics.encode(unit.device_type),
     VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda unit, nexus: unit.provisioning.encode(unit.device_type),
+    VPDPage.REFERRALS: lambda unit, nexus: vpd.encode_referrals(unit.device_type),
 }
 
 
@@ -119,6 +120,9 @@ def request_sense(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffe
     attention = nexus.take(unit)
     if attention is not None:
         return _sense_data(Sense.of(SenseKey.UNIT_ATTENTION, attention.value), cdb)
+    busy = unit.erasure.busy(nexus)
+    if busy is not None:
+        return _sense_data(busy.sense, cdb)
     try:
         unit.access.check(nexus, CommandFlag.NONE)
         unit.check_medium()

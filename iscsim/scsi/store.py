@@ -6,6 +6,7 @@ after `resize` or `close`; what a later write puts into its blocks shows through
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -24,6 +25,7 @@ MAXIMUM_BLOCKS: Final = 1 << 63
 _CHUNK_MASK: Final = CHUNK_SIZE - 1
 _CHUNK_SHIFT: Final = 22
 _BLOCK_SIZES: Final = (512, 1024, 2048, 4096)
+_HAS_HOLES: Final = hasattr(os, "SEEK_DATA")
 _HAS_PWRITE: Final = hasattr(os, "pwrite")  # not on Windows
 _synchronise = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have only fsync
 
@@ -61,6 +63,13 @@ class BlockStore(Protocol):
 
     def unmap(self, lba: int, blocks: int) -> None:
         """Forget the blocks: they read as zeros, and what they took is free again."""
+        ...
+
+    def next_written(self, lba: int) -> int:
+        """The first block from ``lba`` on that may hold something; ``blocks`` when there is none.
+
+        What lies before it reads as zeros. A store that cannot tell says ``lba``.
+        """
         ...
 
     def flush(self) -> None:
@@ -163,6 +172,14 @@ class MemoryStore:
             del self._chunks[index], self._views[index]
         else:
             _clear(self._chunks[index], start, end)
+
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`: as exact as the chunks are."""
+        first = lba << self._shift >> _CHUNK_SHIFT
+        if first in self._chunks:
+            return lba
+        found = min((index for index in self._chunks if index > first), default=None)
+        return self.blocks if found is None else found << _CHUNK_SHIFT >> self._shift
 
     def flush(self) -> None:
         """Memory is where it is; there is nothing to wait for."""
@@ -313,6 +330,18 @@ class FileStore:
     def _zero(self, start: int, end: int) -> None:
         while start < end:
             start += self._put(_ZEROS[: min(end - start, CHUNK_SIZE)], start)
+
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`: what the file system knows of holes."""
+        if not _HAS_HOLES:
+            return lba
+        try:
+            found = os.lseek(self._descriptor, lba << self._shift, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a file system that does not tell
+                return lba
+            return self.blocks
+        return min(max(found >> self._shift, lba), self.blocks)
 
     def flush(self) -> None:
         """See `BlockStore.flush`."""

@@ -96,6 +96,7 @@ def _is_supported(row: Command, unit: LogicalUnit) -> bool:
 
 _CONDITIONS: dict[CommandFlag, Callable[[LogicalUnit], bool]] = {
     CommandFlag.THIN_ONLY: lambda unit: unit.thin,
+    CommandFlag.LONG_CDB_ONLY: lambda unit: unit.long_cdbs,
     CommandFlag.ASYMMETRIC_ONLY: lambda unit: bool(unit.access.modes),
     CommandFlag.EXPLICIT_ONLY: lambda unit: bool(unit.access.modes & AccessModes.EXPLICIT),
 }
@@ -132,17 +133,18 @@ def _one_command(
 
 def cdb_usage(layout: Layout, opcode: int, service_action: int = 0) -> bytes:
     """CDB USAGE DATA: a 1 for every bit that is looked at, with the codes themselves in their places."""
-    usage = bytearray()
+    codes = {"opcode": opcode, "service_action": service_action, "additional_cdb_length": layout.size - 8}
+    usage = b""
     for field in layout.construct.subcons:
+        size = field.sizeof()
         if field.name is None:
-            usage += bytes(field.sizeof())
+            usage += bytes(size)
+        elif field.name in codes:
+            usage += codes[field.name].to_bytes(size, "big")
         elif isinstance(field.subcon, construct.Transformed):
-            looked_at = layout.masks(field.name)
-            action = service_action if looked_at.pop("service_action", 0) else 0
-            usage.append(sum(looked_at.values()) | action)
+            masks = layout.masks(field.name)
+            code = service_action if masks.pop("service_action", 0) else 0
+            usage += bytes((sum(masks.values()) | code,))
         else:
-            usage += b"\xff" * field.sizeof()
-    usage[0] = opcode
-    if "service_action" in layout.fields:
-        usage[1] = service_action
-    return bytes(usage)
+            usage += b"\xff" * size
+    return usage

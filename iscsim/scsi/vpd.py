@@ -25,6 +25,7 @@ __all__ = [
     "VPDPage",
     "encode_device_identification",
     "encode_page",
+    "encode_referrals",
     "encode_supported_pages",
     "encode_unit_serial_number",
     "parse_device_identification",
@@ -46,6 +47,7 @@ class VPDPage(IntEnum):
     BLOCK_LIMITS = 0xB0
     BLOCK_DEVICE_CHARACTERISTICS = 0xB1
     LOGICAL_BLOCK_PROVISIONING = 0xB2
+    REFERRALS = 0xB3
 
 
 HEADER = Layout("peripheral" / bits(qualifier=3, device_type=5), "page" / Int8ub, "length" / Int16ub)
@@ -80,8 +82,12 @@ BLOCK_LIMITS = Layout(
     "maximum_atomic_boundary_blocks" / Int32ub,
 )
 CHARACTERISTICS = Layout(
-    "rotation_rate" / Int16ub, "product_type" / Int8ub, "form" / bits(_=4, form_factor=4), Padding(56)
+    "rotation_rate" / Int16ub,
+    "product_type" / Int8ub,
+    "form" / bits(wabereq=2, wacereq=2, form_factor=4),
+    Padding(56),
 )
+REFERRALS = Layout(Padding(4), "segment_size" / Int32ub, "segment_multiplier" / Int32ub)
 PROVISIONING = Layout(
     "threshold_exponent" / Int8ub,
     "flags" / bits(unmap=1, write_same_16=1, write_same_10=1, reads_zeros=3, anchor=1, descriptor=1),
@@ -110,6 +116,8 @@ _COPY_COMMANDS, _COPY_PARAMETERS, _COPY_DESCRIPTORS, _COPY_OPERATIONS = 0x0001, 
 _PROVISIONING = PROVISIONING.masks("flags")
 _READS_ZEROS = 0x04  # LBPRZ 001b
 _WSNZ = 0x01
+READS_WITHOUT_ERROR = 0b01
+"""Of WABEREQ and WACEREQ: blocks can be read after an erasure, and say nothing of before."""
 _ALIGNMENT_VALID = 0x8000_0000
 
 
@@ -223,6 +231,11 @@ class BlockLimits:
     optimal_unmap_granularity_blocks: int = 0
     unmap_granularity_alignment: int | None = None
     maximum_write_same_blocks: int = 0
+    maximum_atomic_blocks: int = 0
+    atomic_alignment_blocks: int = 0
+    atomic_granularity_blocks: int = 0
+    maximum_atomic_with_boundary_blocks: int = 0
+    maximum_atomic_boundary_blocks: int = 0
     write_same_non_zero: bool = False
 
     def encode(self, peripheral: int = 0) -> bytes:
@@ -253,14 +266,20 @@ class BlockLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDeviceCharacteristics:
-    """Page B1h (SBC-3). ``rotation_rate``: 0 not reported, 1 non-rotating, else revolutions per minute."""
+    """Page B1h (SBC-3). ``rotation_rate``: 0 not reported, 1 non-rotating, else revolutions per minute.
+
+    The other two are WABEREQ and WACEREQ, 0 where there is no such erasure.
+    """
 
     rotation_rate: int = 1
     form_factor: int = 0
+    reads_after_block_erase: int = 0
+    reads_after_cryptographic_erase: int = 0
 
     def encode(self, peripheral: int = 0) -> bytes:
         """64 bytes."""
-        body = CHARACTERISTICS.build(rotation_rate=self.rotation_rate, form=self.form_factor)
+        erasures = self.reads_after_block_erase << 6 | self.reads_after_cryptographic_erase << 4
+        body = CHARACTERISTICS.build(rotation_rate=self.rotation_rate, form=erasures | self.form_factor)
         return encode_page(VPDPage.BLOCK_DEVICE_CHARACTERISTICS, body, peripheral)
 
     @classmethod
@@ -268,7 +287,12 @@ class BlockDeviceCharacteristics:
         """Raises `ValueError` for another page."""
         body = parse_page(data, VPDPage.BLOCK_DEVICE_CHARACTERISTICS)
         fields = CHARACTERISTICS.parse(body.ljust(CHARACTERISTICS.size, b"\0"))
-        return cls(rotation_rate=fields["rotation_rate"], form_factor=fields["form"] & 0x0F)
+        return cls(
+            rotation_rate=fields["rotation_rate"],
+            form_factor=fields["form"] & 0x0F,
+            reads_after_block_erase=fields["form"] >> 6,
+            reads_after_cryptographic_erase=fields["form"] >> 4 & 0b11,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,3 +422,8 @@ def _copy_commands(body: bytes) -> dict[int, tuple[int, ...]]:
 
 def _padded_fields(layout: Layout, body: bytes) -> dict[str, int]:
     return layout.parse(body.ljust(layout.size, b"\0"))
+
+
+def encode_referrals(peripheral: int = 0) -> bytes:
+    """Page B3h (SBC-3), 16 bytes: a segment size of 0, so segments are as REPORT REFERRALS describes them."""
+    return encode_page(VPDPage.REFERRALS, REFERRALS.build(), peripheral)

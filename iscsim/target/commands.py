@@ -124,8 +124,8 @@ class CommandService:
         elif attribute == _ACA or (pdu.write and not pdu.final):
             self._open(pdu)
         else:
-            wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
             length = pdu.expected_data_transfer_length if pdu.write else 0
+            wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb, length)
             transfer = DataOutTransfer(length, wanted, self._session.parameters)
             transfer.begin(pdu.data, True)
             if transfer.complete:
@@ -193,7 +193,10 @@ class CommandService:
     def _settle(self, task: Task) -> None:
         """Ask what the command wants, now that it has begun and its unsolicited data has come."""
         command = task.command
-        task.wanted_length = self._device_server.data_out_length(self._nexus, command.lun, command.whole_cdb)
+        length = command.expected_data_transfer_length if command.write else 0
+        task.wanted_length = self._device_server.data_out_length(
+            self._nexus, command.lun, command.whole_cdb, length
+        )
         task.transfer.limit(task.wanted_length)
         task.settled = True
 

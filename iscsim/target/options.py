@@ -50,6 +50,10 @@ class LUNSpec:
     readonly: bool = False
     removable: bool = False
     thin: bool = False
+    wsnz: bool = True
+    physical_block_exponent: int = 0
+    erase_time: float = 0.0
+    long_cdbs: bool = False
     block_size: int = 512
     size: int | None = None
     wwn: str | None = None
@@ -84,6 +88,10 @@ class LUNSpec:
             removable=self.removable,
             thin=self.thin,
             tpgs=self.tpgs,
+            write_same_non_zero=self.wsnz,
+            physical_block_exponent=self.physical_block_exponent,
+            erase_time_s=self.erase_time,
+            long_cdbs=self.long_cdbs,
         )
 
 
@@ -100,6 +108,11 @@ _LUN_OPTIONS: dict[str, Callable[[str], Any]] = {
     "readonly": lambda text: parse_boolean("readonly", text),
     "removable": lambda text: parse_boolean("removable", text),
     "thin": lambda text: parse_boolean("thin", text),
+    "thick": lambda text: parse_boolean("thick", text),
+    "wsnz": lambda text: parse_boolean("wsnz", text),
+    "physical_block_exponent": lambda text: _exponent(text),
+    "erase_time": lambda text: _erase_time(text),
+    "long_cdbs": lambda text: parse_boolean("long_cdbs", text),
     "block_size": lambda text: _block_size(text),
     "size": lambda text: parse_size(text),
     "wwn": lambda text: normalize_wwn(text),
@@ -122,6 +135,18 @@ def _access_modes(text: str) -> AccessModes:
     return AccessModes(names[text])
 
 
+def _exponent(text: str) -> int:
+    if not re.fullmatch(r"\d{1,2}", text, re.ASCII) or int(text) > 15:
+        raise ConfigError(f"physical_block_exponent={text}: expected 0 to 15")
+    return int(text)
+
+
+def _erase_time(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise ConfigError(f"erase_time={text}: expected seconds, as in 5 or 0.5")
+    return float(text)
+
+
 def parse_lun(text: str) -> LUNSpec:
     """``N=SPEC[,option[=value]]...`` as ``--lun`` takes it. Raises ConfigError."""
     number, equals, spec = text.partition("=")
@@ -136,6 +161,9 @@ def parse_lun(text: str) -> LUNSpec:
         if name not in _LUN_OPTIONS:
             raise ConfigError(f"unknown option {name!r} of LUN {number} (known: {', '.join(_LUN_OPTIONS)})")
         values[name] = _LUN_OPTIONS[name](value)
+    thick = values.pop("thick", None)
+    if thick is not None and values.setdefault("thin", not thick) == thick:
+        raise ConfigError(f"LUN {number}: thin and thick exclude each other")
     return LUNSpec(number=int(number), source=source, **values)
 
 

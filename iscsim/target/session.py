@@ -50,6 +50,8 @@ class TargetSession:
         self.portal_group_tag = nexus.relative_target_port if nexus else 0
         self.window = CommandWindow(first_cmd_sn, (node or entity).policy.command_window)
         self.nexus = nexus
+        if nexus is not None:
+            nexus.clock = self.time
         self.discovers_at: object = None
         """For a discovery session: the portal, or the target and portal group, that it is bound to."""
         self.connections: dict[int, TargetConnection] = {}
@@ -62,6 +64,10 @@ class TargetSession:
         """Aborted tasks an Asynchronous Message told of, by its StatSN, until that is acknowledged."""
         self.when_ended: list[Callable[[], None]] = []
         """Called once the session has ended."""
+
+    def time(self) -> float:
+        """Now, on the loop's clock, as its connections were last told."""
+        return max((connection.now for connection in self.connections.values()), default=0.0)
 
     @property
     def identity(self) -> tuple[str, bytes, int]:
@@ -178,7 +184,12 @@ class TargetSession:
         self.end(message)
 
 
-def make_nexus(node: TargetNode, initiator_name: str, isid: bytes, portal_group_tag: int) -> ITNexus:
+def make_nexus(
+    node: TargetNode,
+    initiator_name: str,
+    isid: bytes,
+    portal_group_tag: int,
+) -> ITNexus:
     """The I_T nexus of a session (RFC 7143 section 4.4.3.1); a portal group is a SCSI target port."""
     return ITNexus(
         initiator_name=initiator_name,

@@ -46,7 +46,7 @@ def heard(rig, nexus):
 @pytest.fixture
 def two(make_rig):
     """A unit behind ports 1 and 2, and a nexus through each."""
-    rig = make_rig(thin=True)
+    rig = make_rig(thin=True, long_cdbs=True)
     rig.second = rig.other(port=2)
     return rig
 

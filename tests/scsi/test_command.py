@@ -1,6 +1,13 @@
 import pytest
 
-from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field
+from iscsim.scsi.command import (
+    Command,
+    CommandFlag,
+    check_control,
+    invalid_field,
+    lba_out_of_range,
+    parameter_list_length_error,
+)
 from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.opcode import cdb_length, cdb_name
 from iscsim.scsi.sense import CheckCondition, FieldPointer
@@ -10,13 +17,15 @@ def rows():
     for opcode, command in COMMANDS.items():
         if command.handler:
             yield bytes((opcode, 0)), command
-        yield from ((bytes((opcode, action)), row) for action, row in command.service_actions.items())
+        for action, row in command.service_actions.items():
+            variable = opcode == 0x7F
+            yield bytes((opcode, 0 if variable else action)) + bytes(6) + action.to_bytes(2, "big"), row
 
 
 def test_every_command_of_the_table_has_a_name_and_a_length():
     for cdb, _ in rows():
         assert "operation code" not in cdb_name(cdb)
-        assert cdb_length(cdb[0])
+        assert bool(cdb_length(cdb[0])) == (cdb[0] != 0x7F)  # which says it itself
 
 
 def test_every_row_has_either_a_handler_or_service_actions():
@@ -36,6 +45,15 @@ def test_what_touches_the_medium_needs_it():
 
 def test_a_command_has_no_flags_by_default():
     assert Command().flags == CommandFlag.NONE
+
+
+def test_an_address_out_of_range_is_told_from_the_first_that_is_not_there(rig):
+    assert lba_out_of_range(rig.unit, 2040).sense.information == 2048
+    assert lba_out_of_range(rig.unit, 1 << 40).sense.information == 1 << 40
+
+
+def test_lengths_that_disagree_are_no_field():
+    assert str(parameter_list_length_error().sense)[-9:-1] == "05/1a/00"
 
 
 def test_invalid_field_points_at_the_cdb():

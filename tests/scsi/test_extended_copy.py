@@ -299,6 +299,13 @@ def test_a_medium_that_is_out_is_neither_read_nor_written(pair):
 
 
 @pytest.mark.parametrize("role, segment", [(1, FROM_SECOND), (2, TO_SECOND)])
+def test_a_unit_whose_sanitize_failed_takes_no_part(pair, role, segment):
+    pair.second.erasure.settle(failed=True)
+    forwarded = aborted(pair, both(pair), [segment])[3]
+    assert (forwarded.source, str(Sense.parse(forwarded.sense))[-9:-1]) == (role, "03/31/03")
+
+
+@pytest.mark.parametrize("role, segment", [(1, FROM_SECOND), (2, TO_SECOND)])
 def test_a_unit_that_is_in_standby_on_this_way_takes_no_part(pair, role, segment):
     pair.second.access.set_state(pair.nexus.target_port_group, AccessState.STANDBY)
     pair.nexus.unit_attentions.clear()

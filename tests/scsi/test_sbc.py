@@ -100,8 +100,16 @@ def test_dpo_and_fua_are_taken(rig, access):
 def test_a_transfer_above_the_maximum_is_refused(make_rig, block_size, limit):
     rig = make_rig(MemoryStore(1 << 20, block_size))
     assert len(rig.good(cdb.read_16(0, limit))) == 16 << 20
-    for access in (cdb.read_16, cdb.write_16):
-        assert rig.fault(access(0, limit + 1)) == "05/24/00"
+    length_bytes = {cdb.read_10: 7, cdb.write_10: 7, cdb.read_12: 6, cdb.write_12: 6, cdb.read_16: 10}
+    for access, byte in (length_bytes | {cdb.write_16: 10}).items():
+        sense = rig.sense(access(0, limit + 1))
+        assert (str(sense)[-9:-1], sense.field_pointer) == ("05/24/00", FieldPointer(byte))
+
+
+@pytest.mark.parametrize("access", [*READS, *WRITES, cdb.synchronize_cache_10, cdb.synchronize_cache_16])
+def test_out_of_range_tells_the_first_address_that_is_not_there(rig, access):
+    assert rig.sense(access(2000, 49), data(49)).information == 2048
+    assert rig.sense(access(4000, 1), data(1)).information == 4000
 
 
 @pytest.mark.parametrize("write", LONG_WRITES)
@@ -118,6 +126,15 @@ def test_a_write_protected_unit_refuses_and_changes_nothing(make_rig, write):
     rig = make_rig(read_only=True)
     assert rig.fault(write(0, 1), data(1)) == "07/27/00"
     assert rig.good(cdb.read_10(0, 1)) == bytes(512)
+    assert rig.server.data_out_length(rig.nexus, rig.lun, write(0, 1)) == 0
+
+
+@pytest.mark.parametrize("write", LONG_WRITES)
+def test_a_bad_cdb_is_told_before_write_protection(make_rig, write):
+    rig = make_rig(MemoryStore(1 << 20), read_only=True)
+    assert rig.sense(write(0, 1, protect=1), data(1)).field_pointer == FieldPointer(1, 7)
+    assert rig.fault(write(1 << 20, 1), data(1)) == "05/21/00"
+    assert rig.fault(write(0, 32769), data(1)) == "05/24/00"
 
 
 @pytest.mark.parametrize("arrived, written", [(512, 1), (700, 1), (200, 0), (0, 0), (1536, 2)])

@@ -57,6 +57,22 @@ def test_fixed_sense_with_field_pointer():
     assert sense.encode().hex() == "70000500000000" + "0a" + "00000000" + "2400" + "00" + "cd0002"
 
 
+@pytest.mark.parametrize("descriptor", [False, True])
+def test_progress_is_in_the_sense_key_specific_field(descriptor):
+    sense = CheckCondition(SenseKey.NOT_READY, ASC.SANITIZE_IN_PROGRESS, progress=0x1234).sense
+    assert sense.sense_key_specific == bytes.fromhex("801234")
+    assert Sense.parse(sense.encode(descriptor)).progress == 0x1234
+    assert sense.field_pointer is None
+
+
+def test_other_sense_has_no_progress():
+    assert (
+        CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(2, 5)).sense.progress
+        is None
+    )
+    assert CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT).sense.progress is None
+
+
 def test_descriptor_sense_with_information():
     sense = Sense.of(SenseKey.MISCOMPARE, ASC.MISCOMPARE_DURING_VERIFY, information=0x1234)
     assert sense.encode(descriptor=True).hex() == "720e1d000000000c" + "000a8000" + "0000000000001234"

@@ -58,7 +58,7 @@ def test_inquiry_refuses(rig, command, pointer):
 
 def test_every_page_listed_is_readable_and_the_list_ascends(rig):
     pages = vpd.parse_supported_pages(rig.good(cdb.inquiry(0)))
-    assert pages == [0x00, 0x80, 0x83, 0x86, 0x8F, 0xB0, 0xB1, 0xB2]
+    assert pages == [0x00, 0x80, 0x83, 0x86, 0x8F, 0xB0, 0xB1, 0xB2, 0xB3]
     for page in pages:
         data = rig.good(cdb.inquiry(page))
         assert (data[1], len(data) - 4) == (page, int.from_bytes(data[2:4], "big"))

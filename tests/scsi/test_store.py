@@ -108,6 +108,30 @@ def test_flush_returns(store):
     store.flush()
 
 
+def test_what_was_never_written_can_be_passed_over(store):
+    assert store.next_written(0) == store.blocks
+    store.write(3 * CHUNK_BLOCKS + 10, pattern(1))
+    found = store.next_written(0)
+    assert 0 < found <= 3 * CHUNK_BLOCKS + 10
+    assert store.read(0, found) == bytes(found * 512)
+    assert store.next_written(3 * CHUNK_BLOCKS + 10) == 3 * CHUNK_BLOCKS + 10
+    store.unmap(0, store.blocks)
+    assert store.next_written(0) == store.blocks
+
+
+def test_a_file_system_that_does_not_tell_of_holes_has_none(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EINVAL, "no")
+
+    disk = FileStore(tmp_path / "disk", size=65536)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "lseek", refuse)
+        assert disk.next_written(7) == 7
+        patch.setattr(module, "_HAS_HOLES", False)
+        assert disk.next_written(8) == 8
+    disk.close()
+
+
 @pytest.mark.parametrize("blocks, block_size", [(0, 512), ((1 << 63) + 1, 512), (8, 513), (8, 0), (8, 8192)])
 def test_impossible_geometry_is_a_config_error(blocks, block_size):
     with pytest.raises(ConfigError, match=r"block"):

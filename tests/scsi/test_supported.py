@@ -29,7 +29,8 @@ def test_all_commands_are_the_table(rig):
         (opcode, action)
         for opcode, command in COMMANDS.items()
         for action in (command.service_actions or [0])
-        if (opcode, action) not in {(0x42, 0), (0x9E, 0x12), (0xA4, 0x0A)}
+        if (opcode, action)
+        not in {(0x42, 0), (0x9E, 0x12), (0xA4, 0x0A), (0x48, 0x02), (0x48, 0x03), (0x7F, 0x0D)}
     }
     assert {(0x9E, 0x10), (0xA3, 0x0C), (0x28, 0)} <= found
     assert all(entry["cdb_length"] == cdb.cdb_length(entry["opcode"]) for entry in entries)
@@ -59,6 +60,17 @@ def test_unmap_is_there_on_thin_units_only(make_rig):
     assert make_rig().good(report(1, 0x42))[1] == 1
 
 
+def test_long_cdbs_are_there_where_they_are_taken_only(make_rig):
+    rig = make_rig(long_cdbs=True)
+    assert (0x7F, 0x0D, 32) in {
+        (entry["opcode"], entry["service_action"], entry["cdb_length"])
+        for entry in listed(rig.good(report()))
+    }
+    usage = "7f0000000000001800" + "0dff00" + "ff" * 8 + "00" * 8 + "ff" * 4
+    assert rig.good(report(2, 0x7F, 0x0D)).hex() == "00030020" + usage
+    assert make_rig().good(report(2, 0x7F, 0x0D)).hex() == "00010000"
+
+
 def test_timeouts_come_when_asked_for(rig):
     data = rig.good(report(rctd=True))
     assert {entry["flags"] & 2 for entry in listed(data, size=20)} == {2}
@@ -84,6 +96,8 @@ def test_one_command_as_linux_asked_tgt(rig, recorded):
         (report(1, 0x1D), "1df700ffff00"),
         (report(2, 0x9E, 0x10), "9e10ffffffffffffffffffffffff0100"),
         (report(2, 0xA3, 0x0C), "a30c87ffffffffffffff0000"),
+        (report(2, 0x48, 0x1F), "48bf0000000000ffff00"),
+        (report(2, 0x48, 0x01), "48a10000000000ffff00"),
     ],
 )
 def test_usage_has_a_bit_for_every_bit_that_is_looked_at(rig, command, usage):
@@ -110,4 +124,4 @@ def test_every_row_of_the_table_has_a_usage():
     for opcode, command in COMMANDS.items():
         for action, row in (command.service_actions or {0: command}).items():
             usage = cdb_usage(row.layout, opcode, action)
-            assert (usage[0], len(usage)) == (opcode, cdb.cdb_length(opcode))
+            assert (usage[0], len(usage)) == (opcode, cdb.cdb_length(opcode) or row.layout.size)

@@ -179,6 +179,18 @@ def test_provisioning_with_thresholds():
     assert LogicalBlockProvisioning.parse(page.encode()) == page
 
 
+def test_referrals_are_16_bytes_that_give_no_segment_size():
+    assert vpd.encode_referrals().hex() == "00b3000c" + "00" * 12
+
+
+def test_characteristics_tell_of_reads_after_an_erasure():
+    page = BlockDeviceCharacteristics(
+        reads_after_block_erase=1, reads_after_cryptographic_erase=2, form_factor=3
+    )
+    assert page.encode()[7] == 0x63
+    assert BlockDeviceCharacteristics.parse(page.encode()) == page
+
+
 def test_byte_0_carries_the_peripheral():
     assert vpd.encode_supported_pages([0], peripheral=0x7F).hex() == "7f00000100"
 

@@ -36,12 +36,14 @@ from iscsim.pdu import (
     NOPIn,
     ReadyToTransfer,
     RejectReason,
+    SCSICommand,
     SCSIDataIn,
     SCSIResponse,
     TaskManagementFunction,
     TaskManagementResponse,
     UnknownAHS,
 )
+from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.sense import Sense, SenseKey
@@ -583,6 +585,79 @@ def test_a_tag_that_waits_is_in_use(slow):
 def test_nothing_is_answered_after_the_session(slow):
     slow >> read_10(lba=1) >> logout() << like(LogoutResponse) << ended()
     assert slow.wait(5)
+
+
+# -- operations that take their time ---------------------------------------------------------------
+
+
+def sanitize(action: int = 0x03, options: int = 0, data: bytes = b"", **fields: object) -> SCSICommand:
+    cdb = layouts.SANITIZE.build(opcode=0x48, options=options | action, parameter_list_length=len(data))
+    return command(cdb, write=bool(data), expected_data_transfer_length=len(data), data=data, **fields)
+
+
+def fault(exchange: Exchange) -> str:
+    """Of the next answer: ``"02/04/1b"``."""
+    return str(Sense.parse(exchange.next().data[2:]))[-9:-1]
+
+
+@pytest.fixture
+def erasing() -> Exchange:
+    exchange = log_in()
+    unit = unit_of(exchange.session.entity)
+    unit.thin, unit.erasure.duration_s = True, 5.0
+    unit.store.write(0, pattern(512))
+    return exchange
+
+
+def test_sanitize_is_answered_when_it_is_done_and_others_hear_of_it_meanwhile(erasing):
+    erasing >> sanitize(0x01, data=b"\x01\0\0\x01z") >> read_10()
+    assert fault(erasing) == "02/04/1b"
+    assert fault(erasing.wait(4.9) >> test_unit_ready()) == "02/04/1b"
+    assert erasing.wait(0.1) << like(SCSIResponse, initiator_task_tag=1, status=0)
+    assert erasing >> read_10() << like(SCSIDataIn, data=b"z" * 512)
+
+
+def test_an_aborted_sanitize_goes_on_and_is_not_answered(erasing):
+    abort = task_management(TaskManagementFunction.ABORT_TASK, referenced_task_tag=1)
+    assert erasing >> sanitize() >> abort << like(TaskManagementResponse, response=0)
+    assert fault(erasing >> test_unit_ready()) == "02/04/1b"
+    assert erasing.wait(5) >> test_unit_ready() << like(SCSIResponse, status=0)
+
+
+def test_sanitize_outlives_a_reset_and_its_session(erasing):
+    reset = task_management(TaskManagementFunction.LOGICAL_UNIT_RESET)
+    assert erasing >> sanitize(options=0x80) << like(SCSIResponse, status=0)
+    assert erasing >> reset << like(TaskManagementResponse, response=0)
+    assert [fault(erasing >> test_unit_ready()) for _ in range(2)] == ["06/29/03", "02/04/1b"]
+    again = log_in(erasing.session.entity)
+    assert fault(again.wait(4) >> test_unit_ready()) == "02/04/1b"
+    assert again.wait(1) >> test_unit_ready() << like(SCSIResponse, status=0)
+
+
+@pytest.mark.parametrize("offered, underflow, residual", [(4, False, 0), (600, True, 80)])
+def test_format_unit_takes_what_its_cdb_does_not_tell_the_length_of(offered, underflow, residual):
+    exchange = log_in()
+    unit_of(exchange.session.entity).store.write(0, pattern(512))
+    data = bytes(offered)
+    exchange >> command(b"\x04\x10", write=True, expected_data_transfer_length=offered, data=data)
+    assert exchange << like(SCSIResponse, status=0, underflow=underflow, residual_count=residual)
+    assert exchange >> read_10() << like(SCSIDataIn, data=bytes(512))
+
+
+def test_write_same_32_comes_in_an_extended_cdb():
+    cdb = layouts.WRITE_SAME_32.build(
+        opcode=0x7F, additional_cdb_length=0x18, service_action=0x0D, lba=1, blocks=2
+    )
+    exchange = log_in(keys=R2T_ONLY)
+    unit_of(exchange.session.entity).long_cdbs = True
+    extended = (ExtendedCDB(cdb[16:]),)
+    exchange >> command(cdb[:16], ahs=extended, write=True, expected_data_transfer_length=512)
+    r2t = exchange.next()
+    assert r2t.desired_data_transfer_length == 512
+    exchange >> data_out(1, 0, pattern(512), target_transfer_tag=r2t.target_transfer_tag)
+    assert exchange << like(SCSIResponse, status=0)
+    assert stored(exchange, 4) == bytes(512) + pattern(512) * 2 + bytes(512)
+    assert fault(exchange >> command(cdb[:16])) == "05/24/00"
 
 
 # -- transfer tags ---------------------------------------------------------------------------------
