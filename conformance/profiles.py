@@ -19,14 +19,19 @@ class Profile:
 
 PROFILES = (
     Profile("thin", "64M,thin", "thin provisioning"),
-    Profile("thick", "64M", "no provisioning"),
+    Profile("thick", "64M,wsnz=no", "no provisioning"),
     Profile("removable", "64M,thin,removable", "a medium that can be locked and ejected"),
     Profile("read-only", "64M,thin,readonly", "a unit that takes no writes", protected=True),
     Profile("4096-byte blocks", "64M,thin,block_size=4096", "longer blocks"),
     Profile("two portals", "64M,thin", "the same unit through a second portal", urls=2),
 )
 
-LUN_EXTRAS: dict[str, str] = {}
+LUN_EXTRAS: dict[str, str] = {
+    "Sanitize": ",erase_time=5",
+    "CompareAndWrite": ",physical_block_exponent=3",
+    "WriteSame10": ",physical_block_exponent=3",
+    "WriteSame16": ",physical_block_exponent=3",
+}
 """Suite -> options its unit has on every profile, behind those of the profile."""
 SERVE_EXTRAS = {"Sanitize": ("--personality", "tgt")}
 """Suite -> options of ``iscsim serve``. One test of Sanitize sleeps for a minute: it must not be pinged."""
