@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
 
-.PHONY: help demo test check interop bench fuzz format clean peers
+.PHONY: help demo test check interop conformance bench fuzz format clean peers
 
 help:            ## Show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,14 +22,17 @@ demo: $(STAMP)   ## Attach, use and detach one volume over two portals
 test: $(STAMP)   ## Run the tests that need nothing but this clone
 	$(BIN)/pytest -n auto -q --ignore=tests/interop --ignore=tests/fuzz
 
-check: $(STAMP)  ## Lint, format, types, floors, citations
+check: $(STAMP)  ## Lint, format, types, floors, citations, the page on conformance
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_floors.py tests/test_citations.py
+	$(BIN)/pytest -q tests/test_floors.py tests/test_citations.py tests/test_conformance_page.py
 
 interop: $(STAMP) peers  ## Run against libiscsi, tgt, tshark and QEMU (installed with apt when missing)
 	$(BIN)/pytest -q -rs tests/interop
+
+conformance: $(STAMP) peers  ## Run libiscsi's suites and the tests tagged with RFC 7143; write docs/conformance.md
+	$(BIN)/python -m conformance
 
 peers:
 	@./tools/install-peers $(PEERS)

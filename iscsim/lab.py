@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
+from iscsim.target.node import Redirect
 from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from iscsim.session.chap import Randomness
     from iscsim.target.node import TargetNode
     from iscsim.target.session import TargetSession
+    from iscsim.target.state import StateDirectory
 
 _ONE_LUN = MappingProxyType({1: "64M"})
 
@@ -26,10 +31,17 @@ _ONE_LUN = MappingProxyType({1: "64M"})
 class LiveTarget:
     """A target that is being served: what a test wants to know of it, and to change."""
 
-    def __init__(self, node: TargetNode, server: TargetServer, recorder: Recorder | None) -> None:
+    def __init__(
+        self,
+        node: TargetNode,
+        server: TargetServer,
+        recorder: Recorder | None,
+        state: StateDirectory | None = None,
+    ) -> None:
         self.node = node
         self.server = server
         self.recorder = recorder
+        self._state = state
 
     @property
     def name(self) -> str:
@@ -56,17 +68,65 @@ class LiveTarget:
         """Map one more LUN, described as for :func:`serve`: ``"64M"``, ``"disk.img,readonly"``.
 
         Raises:
-            ConfigError: it is described wrongly, or the number is taken.
+            ConfigError: it is described wrongly, or the number is taken; or its WWN, which names its state.
         """
         lun = parse_lun(f"{number}={spec}")
         vendor, product = IDENTITIES[self.node.policy.name]
         unit = lun.logical_unit(self.node.name, vendor, product)
+        if self._state is not None:
+            if any(mapped.logical_unit.wwn == unit.wwn for mapped in self.lun_map):
+                raise ConfigError(f"another logical unit has the WWN {unit.wwn}: one state would be for both")
+            self._state.keep(unit)
         self.node.add_lun(lun.number, unit, read_only=lun.readonly)
+
+    def set_access_state(self, portal_group: int, state: AccessState | str, lun: int | None = None) -> None:
+        """How a LUN, or every one, may be used through a portal group: ``"standby"``, ``"active/optimized"``.
+
+        The sessions hear 2A/06. ``"transitioning"`` is the first half of a change, the next call the second.
+
+        Raises:
+            ConfigError: a portal group, LUN or state that is not there.
+        """
+        wanted = AccessState.of(state) if isinstance(state, str) else state
+        self.node.set_access_state(portal_group, wanted, lun)
 
     @property
     def sessions(self) -> list[TargetSession]:
         """The sessions initiators have with it now."""
         return list(self.node.sessions)
+
+    def send_async(self, event: int, **fields: Any) -> None:
+        """Send an Asynchronous Message (RFC 7143 section 11.9) to everybody who is logged in.
+
+        ``fields`` are those of :meth:`iscsim.target.notices.NoticeService.send`.
+
+        Raises:
+            LocalProtocolError: RFC 7143 does not allow that message.
+        """
+        for session in self.sessions:
+            for connection in list(session.connections.values()):
+                connection.notices.send(event, **fields)
+
+    def request_logout(self, time_s: int = 5) -> None:
+        """Ask everybody to log out within ``time_s`` seconds; who does not is dropped then."""
+        for session in self.sessions:
+            session.request_logout(time_s, asyncio.get_running_loop().time())
+
+    def redirect(self, to: str | None, portal: int | None = None, *, permanent: bool = False) -> None:
+        """Send logins to ``to`` (``"host:port"``) instead, or with None no longer.
+
+        ``portal`` is the number of one of :attr:`portals`, from 0; without it all are meant, but for the one
+        that is ``to``.
+
+        Raises:
+            ConfigError: ``to`` is no address.
+        """
+        redirect = None if to is None else Redirect(to, permanent)
+        if portal is None:
+            self.node.redirect_to = redirect
+        else:
+            groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
+            [each for group in groups for each in group.portals][portal].redirect_to = redirect
 
 
 @asynccontextmanager
@@ -77,6 +137,7 @@ async def serve(
     portals: int | Sequence[str] = 1,
     initiators: Sequence[str] = (),
     personality: str = "rfc",
+    state: str | Path | None = None,
     pcap: str | Path | None = None,
     recorder: Recorder | None = None,
     network: Network | None = None,
@@ -88,11 +149,12 @@ async def serve(
     ``...:disk-2``: LUNs get their WWN from name and number, and two targets are not one disk.
     ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
-    127.0.0.1, each in a portal group of its own. ``pcap`` captures every connection to a file,
+    127.0.0.1, each in a portal group of its own. ``state`` is a directory in which persistent reservations
+    survive from one ``serve`` to the next, as APTPL asks for. ``pcap`` captures every connection to a file,
     ``recorder`` with a recorder that is there already.
 
     Raises:
-        ConfigError: something described is wrong.
+        ConfigError: something described is wrong; the state is damaged, or used by somebody else.
         OSError: a portal cannot be listened on.
     """
     addresses = ["127.0.0.1:0"] * portals if isinstance(portals, int) else list(portals)
@@ -103,8 +165,14 @@ async def serve(
         luns=[f"{number}={spec}" for number, spec in luns.items()],
         initiators=list(initiators),
     )
-    entity, (served,) = build(ServeConfig(personality=personality, targets=[described]))
     with ExitStack() as stack:
+        directory = None
+        if state is not None:
+            from iscsim.target.state import StateDirectory
+
+            directory = stack.enter_context(StateDirectory(state))
+        config = ServeConfig(personality=personality, targets=[described])
+        entity, (served,) = build(config, state=directory)
         if pcap is not None:
             from iscsim.capture import real_time_recorder
 
@@ -112,7 +180,7 @@ async def serve(
         stack.callback(_NAMES.discard, name)
         _NAMES.add(name)
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
-            yield LiveTarget(served.node, server, recorder)
+            yield LiveTarget(served.node, server, recorder, directory)
 
 
 _NAMES: set[str] = set()

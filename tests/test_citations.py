@@ -1,7 +1,8 @@
 """Every section of an RFC that the sources, tests and documents cite is one the RFC has.
 
 ``tests/data/rfc*_sections.txt`` hold the section numbers of RFC 7143 and RFC 4171, taken once from their
-headings. Lists and wrapped lines are followed: "RFC 7143 sections 6.1, 6.2 and 6.3".
+headings. Lists and wrapped lines are followed: "RFC 7143 sections 6.1, 6.2 and 6.3". So are the tags of
+tests, ``@rfc("7143", "6.1", row=29)``, and the rows of the checklist they name.
 """
 
 import ast
@@ -12,10 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from conformance import checklist
+from conformance.tags import tags
 from iscsim import errors
 
 ROOT = Path(__file__).parents[1]
-CITING = ["iscsim/**/*.py", "tests/**/*.py", "benchmarks/**/*.py", "docs/**/*.md", "pcaps/*.md", "*.md"]
+CITING = [
+    "iscsim/**/*.py",
+    "tests/**/*.py",
+    "benchmarks/**/*.py",
+    "conformance/*.py",
+    "docs/**/*.md",
+    "pcaps/*.md",
+    "*.md",
+]
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 
 ITEM = r"(?:appendix\s)?(?:\d+(?:\.\d+)*|[A-E](?:\.\d+)+|(?<=appendix\s)[A-E]\b)"
@@ -36,7 +47,8 @@ ROOMS = ("pdu", "session", "target", "initiator")
 
 @cache
 def sections(rfc: str) -> frozenset[str]:
-    return frozenset((ROOT / f"tests/data/rfc{rfc}_sections.txt").read_text().split())
+    known = ROOT / f"tests/data/rfc{rfc}_sections.txt"
+    return frozenset(known.read_text().split() if known.exists() else ())
 
 
 def citations(text: str) -> Iterator[tuple[str, str]]:
@@ -67,6 +79,7 @@ def wrong(text: str, python: bool = False, in_room: bool = False) -> list[str]:
     cited = [(rfc, section) for rfc, section in citations(text)]
     if python:
         cited += [("7143", section.removeprefix("Appendix ")) for section in literals(text, in_room)]
+        cited += [(tag.rfc, section) for tag in tags(text, "") for section in tag.sections]
     return [f"RFC {rfc} has no section {section}" for rfc, section in cited if section not in sections(rfc)]
 
 
@@ -161,3 +174,15 @@ def test_a_key_with_a_section_that_is_not_there_is_caught() -> None:
     assert wrong("Key('MaxBurstLength', '13.27')", python=True, in_room=True)
     assert not wrong("portal = '127.0.0.1'; version = '0.1.0'", python=True, in_room=True)
     assert not wrong("DigestError('x', 'header'); FormatError('x', 'Appendix C')", python=True, in_room=True)
+
+
+@pytest.mark.parametrize(
+    "tag", ['rfc("7143", "6.1", "6.9", row=29)', 'rfc("7143", "13.27")', 'rfc("3720", "6.1")']
+)
+def test_a_tag_with_a_section_that_is_not_there_is_caught(tag: str) -> None:
+    assert len(wrong(f"@{tag}\n@fixture\ndef test_it(): ...", python=True)) == 1
+    assert wrong('@rfc("7143", "6.1", row=(29, "I3"))\nasync def test_it(): ...', python=True) == []
+
+
+def test_the_checklist_cites_what_there_is() -> None:
+    assert {section for row in checklist.load() for section in row.sections} <= sections("7143")

@@ -20,7 +20,7 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
 SHELLS = {"target.server", "target.admin", "initiator.client", "initiator.discovery"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
-ALLOWED = {"scsi.store": {"os", "mmap"}}
+ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
 
 def imports(node: ast.AST, lazy: bool = False) -> Iterator[tuple[str, bool]]:

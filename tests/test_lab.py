@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import iscsim
+from iscsim import ConnectionFailed, connect, serve
+from iscsim.initiator.events import AsyncMessageReceived
+from iscsim.pdu import AsyncEvent
+from iscsim.scsi import cdb
+from iscsim.scsi.lun import encode_lun
 
 
 async def test_portals_have_real_ports_in_the_order_of_their_groups() -> None:
@@ -43,6 +50,29 @@ async def test_lun_may_be_described_as_for_serve_while_a_session_lives() -> None
             target.add_lun(5, "1M")
 
 
+async def test_access_state_is_changed_while_a_session_lives() -> None:
+    async with iscsim.serve(portals=2) as target, iscsim.connect(target.portals[1], target.name) as session:
+        (unit,) = await session.scan()
+        target.set_access_state(2, "standby")
+        with pytest.raises(iscsim.CommandFailed, match="target port in standby state"):
+            await session.read(unit, 0, 1)
+        target.set_access_state(2, "active/optimized", lun=1)
+        assert await session.read(unit, 0, 1) == bytes(512)
+
+
+@pytest.mark.parametrize("state", ["standby", "unavailable", "offline", "transitioning"])
+async def test_path_that_is_not_active_is_left_out_and_the_other_used(state: str) -> None:
+    async with (
+        iscsim.serve(portals=2) as target,
+        iscsim.connect(target.portals[0], target.name) as first,
+        iscsim.connect(target.portals[1], target.name) as second,
+    ):
+        target.set_access_state(2, state)
+        (disk,) = await iscsim.group_paths([first, second])
+        assert [path.session for path in disk.paths] == [first]
+        await disk.write(0, b"x" * 512)
+
+
 async def test_what_is_no_unit_is_refused_at_once() -> None:
     async with iscsim.serve() as target:
         with pytest.raises(iscsim.ConfigError, match="expected a LogicalUnit, not '64M'"):
@@ -67,6 +97,48 @@ async def test_description_with_a_mistake_is_refused() -> None:
             pass
 
 
+async def test_everybody_is_asked_to_log_out_and_does() -> None:
+    async with serve(portals=2) as target:
+        async with connect(target.portals[0], target.name), connect(target.portals[1], target.name):
+            gone = asyncio.Event()
+            target.sessions[1].when_ended.append(gone.set)
+            target.request_logout(60)
+            await gone.wait()
+            assert target.sessions == []
+
+
+async def test_negotiation_request_is_honoured() -> None:
+    async with serve() as target:
+        async with connect(target.portal, target.name) as session:
+            seen: list[Any] = []
+            session.on_event(seen.append)
+            target.send_async(AsyncEvent.NEGOTIATION_REQUESTED, parameter_3=5)
+            await session.ping()
+            assert [type(event) for event in seen] == [AsyncMessageReceived]
+            assert session.is_open
+
+
+@pytest.mark.parametrize("portal", [0, None], ids=["portal", "target"])
+async def test_redirection_is_followed(portal: int | None) -> None:
+    async with serve(portals=2) as target:
+        first, second = target.portals
+        target.redirect(second, portal)
+        async with connect(first, target.name) as session:
+            assert str(session.portal) == second
+            assert await session.read(1, 0, 1) == bytes(512)
+        target.redirect(None, portal)
+        async with connect(first, target.name) as session:
+            assert str(session.portal) == first
+
+
+async def test_redirection_in_a_circle_has_an_end() -> None:
+    async with serve(portals=2) as target:
+        target.redirect(target.portals[1], 0)
+        target.redirect(target.portals[0], 1, permanent=True)
+        with pytest.raises(ConnectionFailed, match="more than 4 redirections"):
+            await connect(target.portal, target.name)
+
+
 async def test_capture_is_written(tmp_path: Path) -> None:
     async with iscsim.serve(pcap=tmp_path / "a.pcapng") as target:
         async with iscsim.connect(target.portal, target.name) as session:
@@ -80,3 +152,43 @@ def test_every_public_name_can_be_loaded() -> None:
     assert set(dir(iscsim)) >= set(iscsim.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         iscsim.nothing  # noqa: B018
+
+
+async def _reserve_out(
+    session: iscsim.Session, action: int, key: int, action_key: int = 0, aptpl: int = 0
+) -> int:
+    data = key.to_bytes(8, "big") + action_key.to_bytes(8, "big") + bytes([0, 0, 0, 0, aptpl, 0, 0, 0])
+    command = cdb.persistent_reserve_out(action, reservation_type=1, parameter_list_length=len(data))
+    return (await session.execute(1, command, data_out=data)).status
+
+
+async def test_a_persistent_reservation_survives_in_the_state(tmp_path: Path) -> None:
+    register, reserve, isid = 0, 1, bytes.fromhex("00023d000001")
+    async with (
+        iscsim.serve(state=tmp_path) as target,
+        iscsim.connect(target.portal, target.name, isid=isid) as session,
+    ):
+        await session.scan()
+        assert await _reserve_out(session, register, 0, 7, aptpl=1) == 0
+        assert await _reserve_out(session, reserve, 7) == 0
+    async with (
+        iscsim.serve(state=tmp_path) as target,
+        iscsim.connect(target.portal, target.name, isid=isid) as holder,
+        iscsim.connect(target.portal, target.name) as stranger,
+    ):
+        await holder.write(1, 0, bytes(512))
+        with pytest.raises(iscsim.CommandFailed, match="RESERVATION CONFLICT"):
+            await stranger.write(1, 0, bytes(512))
+
+
+async def test_a_state_is_used_by_one_server_at_a_time_and_by_lun_that_come_later(tmp_path: Path) -> None:
+    async with iscsim.serve(state=tmp_path) as target:
+        with pytest.raises(iscsim.ConfigError, match="another iscsim uses it"):
+            async with iscsim.serve(state=tmp_path):
+                pass
+        target.add_lun(2, "1M")
+        assert all(mapped.logical_unit.reservations.can_survive_power_loss for mapped in target.lun_map)
+        with pytest.raises(iscsim.ConfigError, match="another logical unit has the WWN"):
+            target.add_lun(3, f"1M,wwn={target.lun_map.lookup(encode_lun(2)).logical_unit.wwn}")
+    async with iscsim.serve(state=tmp_path):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,7 @@ def serve(
         typer.Option(
             metavar="N=SPEC",
             help="A size (1=64M) or a path, then ,key=value: readonly removable thin block_size"
-            " size wwn serial. May be repeated.",
+            " size wwn serial tpgs. May be repeated.",
         ),
     ] = None,
     initiator: Annotated[
@@ -38,14 +39,29 @@ def serve(
             help="Who may log in, and its CHAP; * is anybody. Without: everybody. May be repeated.",
         ),
     ] = None,
+    redirect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PORTAL=ADDRESS[,permanent]",
+            help="Send logins at PORTAL to ADDRESS; each is HOST:PORT or the number of a --portal, and PORTAL"
+            " may be * for all. May be repeated.",
+        ),
+    ] = None,
     personality: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose habits it has: rfc, lio or tgt.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where persistent reservations survive a restart (APTPL)."),
     ] = None,
     pcap: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Capture every session to a pcapng file.")
     ] = None,
     control: Annotated[
-        Path | None, typer.Option(metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, stop.")
+        Path | None,
+        typer.Option(
+            metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, set_access_state, stop."
+        ),
     ] = None,
     run_command: Annotated[
         str | None,
@@ -72,14 +88,19 @@ def serve(
     from iscsim.cli.running import run
     from iscsim.cli.serving import serve_until_done
     from iscsim.target.config import build
+    from iscsim.target.state import StateDirectory
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")
-    plan = _plan(config, portal, target, lun, initiator, personality)
-    # a captive target must not collide with another one: its port is a free one unless it was given
-    entity, targets = build(plan, default_port=0 if run_command is not None else 3260)
-    for spec in (each for served in targets for each in served.initiators if each.ambiguous):
-        _warn_ambiguous(spec)
-    raise typer.Exit(run(serve_until_done(entity, targets, pcap, control, run_command)))
+    plan = _plan(config, portal, target, lun, initiator, redirect, personality)
+    plan.state = str(state) if state is not None else plan.state
+    with ExitStack() as stack:
+        directory = stack.enter_context(StateDirectory(plan.state)) if plan.state else None
+        # a captive target must not collide with another one: its port is a free one unless it was given
+        port = 0 if run_command is not None else 3260
+        entity, targets = build(plan, default_port=port, state=directory)
+        for spec in (each for served in targets for each in served.initiators if each.ambiguous):
+            _warn_ambiguous(spec)
+        raise typer.Exit(run(serve_until_done(entity, targets, pcap, control, run_command)))
 
 
 def _warn_ambiguous(spec: InitiatorSpec) -> None:
@@ -95,6 +116,7 @@ def _plan(
     target: str | None,
     luns: list[str] | None,
     initiators: list[str] | None,
+    redirects: list[str] | None,
     personality: str | None,
 ) -> ServeConfig:
     """The file with the options over it: they are about its first target."""
@@ -107,5 +129,6 @@ def _plan(
     first.portals = portals or first.portals
     first.luns = luns or first.luns
     first.initiators = initiators or first.initiators
+    first.redirects = redirects or first.redirects
     plan.personality = personality or plan.personality
     return plan

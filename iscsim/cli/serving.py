@@ -43,7 +43,7 @@ async def serve_until_done(
         recorder = None if pcap is None else stack.enter_context(open_recorder(pcap))
         server = TargetServer(entity, recorder=recorder)
         await _start(server)
-        stack.push_async_callback(server.close)
+        stack.push_async_callback(server.shut_down)
         if control is not None:
             await _listen_for_control(stack, control, entity, stop)
         stack.enter_context(_interrupts(stop))
@@ -138,7 +138,9 @@ def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: P
         print(f"target   {node.name}  (personality {entity.policy.name})")
         for tag, group in node.portal_groups.items():
             for portal in group.portals:
-                print(f"portal   {portal},{tag}")
+                redirect = node.redirect_of(portal, portal.address)
+                sent_on = f"  (redirects to {redirect.shown_at(portal.address)})" if redirect else ""
+                print(f"portal   {portal},{tag}{sent_on}")
         for mapped in node.lun_map:
             unit = mapped.logical_unit
             size = f"{unit.blocks * unit.block_size / (1 << 20):g} MiB, blocks of {unit.block_size}"

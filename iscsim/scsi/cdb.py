@@ -1,6 +1,7 @@
 """Command descriptor blocks: one layout each, read by the device server and built for our initiator.
 
-A builder returns exactly the CDB's own length (6, 10, 12 or 16 bytes); iSCSI pads it to 16.
+A builder returns exactly the CDB's own length (6, 10, 12 or 16 bytes, or 32 of a variable length CDB); iSCSI
+pads it to 16, and carries what is beyond in an additional header segment.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ __all__ = [
     "ServiceAction",
     "cdb_length",
     "cdb_name",
+    "extended_copy",
     "inquiry",
+    "log_select",
+    "log_sense",
     "mode_select_6",
     "mode_select_10",
     "mode_sense_6",
@@ -28,8 +32,12 @@ __all__ = [
     "read_16",
     "read_capacity_10",
     "read_capacity_16",
+    "receive_copy_results",
     "report_luns",
+    "report_supported_task_management_functions",
+    "report_target_port_groups",
     "request_sense",
+    "set_target_port_groups",
     "start_stop_unit",
     "synchronize_cache_10",
     "synchronize_cache_16",
@@ -44,7 +52,11 @@ __all__ = [
 # SBC-3. READ and WRITE share a layout, WRPROTECT standing where RDPROTECT does.
 _ACCESS = bits(protect=3, dpo=1, fua=1, _=3)
 TRANSFER_6 = Layout(
-    "opcode" / Int8ub, "lba_high" / Int8ub, "lba_low" / Int16ub, "blocks" / Int8ub, Padding(1)
+    "opcode" / Int8ub,
+    "lba_high" / bits(_=3, lba=5),
+    "lba_low" / Int16ub,
+    "blocks" / Int8ub,
+    Padding(1),
 )
 TRANSFER_10 = Layout(
     "opcode" / Int8ub, "access" / _ACCESS, "lba" / Int32ub, Padding(1), "blocks" / Int16ub, Padding(1)
@@ -110,8 +122,15 @@ START_STOP_UNIT = Layout(
     "opcode" / Int8ub,
     "flags" / bits(_=7, immed=1),
     Padding(1),
-    "modifier" / Int8ub,
+    "modifier" / bits(_=4, modifier=4),
     "power" / bits(condition=4, _=1, no_flush=1, loej=1, start=1),
+    Padding(1),
+)
+SEND_DIAGNOSTIC = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(code=3, pf=1, _=1, selftest=1, devoffl=1, unitoffl=1),
+    Padding(1),
+    "parameter_list_length" / Int16ub,
     Padding(1),
 )
 READ_CAPACITY_10 = Layout(
@@ -181,12 +200,131 @@ REPORT_SUPPORTED_OPERATION_CODES = Layout(
     "allocation_length" / Int32ub,
     Padding(2),
 )
+REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "options" / bits(repd=1, _=7),
+    Padding(3),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+REPORT_TARGET_PORT_GROUPS = Layout(
+    "opcode" / Int8ub,
+    "action" / bits(parameter_data_format=3, service_action=5),
+    Padding(4),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+SET_TARGET_PORT_GROUPS = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(4), "parameter_list_length" / Int32ub, Padding(2)
+)
+EXTENDED_COPY = Layout(
+    "opcode" / Int8ub, "service_action" / Int8ub, Padding(8), "parameter_list_length" / Int32ub, Padding(2)
+)
+RECEIVE_COPY_RESULTS = Layout(
+    "opcode" / Int8ub,
+    "service_action" / Int8ub,
+    "list_identifier" / Int8ub,
+    Padding(7),
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+LOG_SELECT = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, pcr=1, sp=1),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    Padding(3),
+    "parameter_list_length" / Int16ub,
+    Padding(1),
+)
+LOG_SENSE = Layout(
+    "opcode" / Int8ub,
+    "flags" / bits(_=6, ppc=1, sp=1),
+    "page" / bits(control=2, code=6),
+    "subpage" / Int8ub,
+    Padding(1),
+    "parameter_pointer" / Int16ub,
+    "allocation_length" / Int16ub,
+    Padding(1),
+)
 UNMAP = Layout(
     "opcode" / Int8ub,
     "flags" / bits(_=7, anchor=1),
     Padding(5),
     "parameter_list_length" / Int16ub,
     Padding(1),
+)
+# SBC-4. The service actions share a layout; only OVERWRITE has a parameter list.
+SANITIZE = Layout(
+    "opcode" / Int8ub,
+    "options" / bits(immed=1, _=1, ause=1, service_action=5),
+    Padding(5),
+    "parameter_list_length" / Int16ub,
+    Padding(1),
+)
+OVERWRITE = Layout("options" / bits(invert=1, test=2, count=5), Padding(1), "pattern_length" / Int16ub)
+FORMAT_UNIT = Layout(
+    "opcode" / Int8ub,
+    "options" / bits(fmtpinfo=2, longlist=1, fmtdata=1, cmplst=1, defect_list_format=3),
+    Padding(2),
+    "fast" / bits(_=6, ffmt=2),
+    Padding(1),
+)
+# The parameter list of FORMAT UNIT: one of two headers, and perhaps a pattern.
+_FORMAT_FLAGS = bits(fov=1, dpry=1, dcrt=1, stpf=1, ip=1, obsolete=1, immed=1, vendor_specific=1)
+_PROTECTION_FIELD_USAGE = bits(_=5, field_usage=3)
+FORMAT_SHORT_HEADER = Layout(
+    "protection" / _PROTECTION_FIELD_USAGE, "flags" / _FORMAT_FLAGS, "defect_list_length" / Int16ub
+)
+FORMAT_LONG_HEADER = Layout(
+    "protection" / _PROTECTION_FIELD_USAGE,
+    "flags" / _FORMAT_FLAGS,
+    Padding(1),
+    "interval" / bits(information=4, exponent=4),
+    "defect_list_length" / Int32ub,
+)
+FORMAT_PATTERN = Layout(
+    "modifier" / bits(obsolete=2, security=1, _=5), "pattern_type" / Int8ub, "pattern_length" / Int16ub
+)
+_DEFECT_LISTS = bits(_=3, plist=1, glist=1, format=3)
+READ_DEFECT_DATA_10 = Layout(
+    "opcode" / Int8ub,
+    Padding(1),
+    "request" / _DEFECT_LISTS,
+    Padding(4),
+    "allocation_length" / Int16ub,
+    Padding(1),
+)
+READ_DEFECT_DATA_12 = Layout(
+    "opcode" / Int8ub,
+    "request" / _DEFECT_LISTS,
+    "index" / Int32ub,
+    "allocation_length" / Int32ub,
+    Padding(2),
+)
+# Their parameter data, as far as there is any without defects.
+DEFECT_DATA_10 = Layout(Padding(1), "lists" / _DEFECT_LISTS, "list_length" / Int16ub)
+DEFECT_DATA_12 = Layout(Padding(1), "lists" / _DEFECT_LISTS, "generation" / Int16ub, "list_length" / Int32ub)
+WRITE_ATOMIC_16 = Layout(
+    "opcode" / Int8ub,
+    "access" / _ACCESS,
+    "lba" / Int64ub,
+    "boundary" / Int16ub,
+    "blocks" / Int16ub,
+    Padding(2),
+)
+# A variable length CDB (SPC-4): byte 7 counts what follows it, bytes 8 and 9 are the service action.
+WRITE_SAME_32 = Layout(
+    "opcode" / Int8ub,
+    Padding(6),
+    "additional_cdb_length" / Int8ub,
+    "service_action" / Int16ub,
+    "flags" / _SAME,
+    Padding(1),
+    "lba" / Int64ub,
+    Padding(8),
+    "blocks" / Int32ub,
 )
 # Parameter data of GET LBA STATUS (SBC-3): a header and one descriptor.
 LBA_STATUS = Layout(
@@ -389,10 +527,79 @@ def persistent_reserve_out(
     )
 
 
+def extended_copy(parameters: bytes) -> bytes:
+    """SPC-4, EXTENDED COPY (LID1); ``parameters`` is sent as Data-Out."""
+    return EXTENDED_COPY.build(opcode=Opcode.EXTENDED_COPY, parameter_list_length=len(parameters))
+
+
+def receive_copy_results(
+    service_action: int, list_identifier: int = 0, *, allocation_length: int = 1024
+) -> bytes:
+    """SPC-4: 0 RECEIVE COPY STATUS, 3 RECEIVE COPY OPERATING PARAMETERS, 4 RECEIVE COPY FAILURE DETAILS."""
+    return RECEIVE_COPY_RESULTS.build(
+        opcode=Opcode.RECEIVE_COPY_RESULTS,
+        service_action=service_action & 0x1F,
+        list_identifier=list_identifier,
+        allocation_length=allocation_length,
+    )
+
+
+def log_select(page: int = 0, subpage: int = 0, *, control: int = 1, reset: bool = True) -> bytes:
+    """SPC-4, LOG SELECT without a parameter list: by default sets the counters of ``page`` (0: of all) to
+    zero.
+    """
+    return LOG_SELECT.build(
+        opcode=Opcode.LOG_SELECT, flags=reset << 1, page=control << 6 | page, subpage=subpage
+    )
+
+
+def log_sense(
+    page: int, subpage: int = 0, *, control: int = 1, pointer: int = 0, allocation_length: int = 4096
+) -> bytes:
+    """SPC-4, LOG SENSE; ``control`` is PC: 1 cumulative, 3 default cumulative values."""
+    return LOG_SENSE.build(
+        opcode=Opcode.LOG_SENSE,
+        page=control << 6 | page,
+        subpage=subpage,
+        parameter_pointer=pointer,
+        allocation_length=allocation_length,
+    )
+
+
 def report_luns(select_report: int = 0, *, allocation_length: int = 4096) -> bytes:
     """SPC-4, REPORT LUNS: 0 logical units, 1 well-known logical units, 2 both."""
     return REPORT_LUNS.build(
         opcode=Opcode.REPORT_LUNS, select_report=select_report, allocation_length=allocation_length
+    )
+
+
+def report_target_port_groups(*, extended: bool = False, allocation_length: int = 4096) -> bytes:
+    """SPC-4, REPORT TARGET PORT GROUPS; ``extended`` asks for the header with the transition time."""
+    return REPORT_TARGET_PORT_GROUPS.build(
+        opcode=Opcode.MAINTENANCE_IN,
+        action=extended << 5 | ServiceAction.REPORT_TARGET_PORT_GROUPS & 0x1F,
+        allocation_length=allocation_length,
+    )
+
+
+def set_target_port_groups(*, parameter_list_length: int) -> bytes:
+    """SPC-4, SET TARGET PORT GROUPS."""
+    return SET_TARGET_PORT_GROUPS.build(
+        opcode=Opcode.MAINTENANCE_OUT,
+        service_action=ServiceAction.SET_TARGET_PORT_GROUPS & 0x1F,
+        parameter_list_length=parameter_list_length,
+    )
+
+
+def report_supported_task_management_functions(
+    *, extended: bool = False, allocation_length: int = 16
+) -> bytes:
+    """SPC-4, REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS; ``extended`` (REPD) asks for the timeouts too."""
+    return REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS.build(
+        opcode=Opcode.MAINTENANCE_IN,
+        service_action=ServiceAction.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS & 0x1F,
+        options=extended << 7,
+        allocation_length=allocation_length,
     )
 
 

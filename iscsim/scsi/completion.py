@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from iscsim.scsi.status import Status, status_name
 
-__all__ = ["Completion"]
+if TYPE_CHECKING:
+    from iscsim.scsi.nexus import ITNexus
+
+__all__ = ["Completion", "PreemptAndAbortCompletion"]
 
 
 class Completion:
@@ -33,3 +39,17 @@ class Completion:
     def __repr__(self) -> str:
         sense = f", sense {self.sense.hex()}" if self.sense else ""
         return f"Completion({status_name(self.status)}, {len(self.data_in)} bytes{sense})"
+
+
+class PreemptAndAbortCompletion(Completion):
+    """GOOD, once the transport has aborted the commands that ``preempted`` nexuses have on this unit.
+
+    SPC-4, PERSISTENT RESERVE OUT with the PREEMPT AND ABORT service action. A type of its own, so that other
+    completions cost no more for it.
+    """
+
+    __slots__ = ("preempted",)
+
+    def __init__(self, preempted: Sequence[ITNexus]) -> None:
+        super().__init__()
+        self.preempted = preempted

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 
-from iscsim.scsi import mode_select, persistent_reserve, provisioning, reserve, sbc, spc, supported, verify
-from iscsim.scsi.command import Command, CommandFlag
+from iscsim.scsi import (
+    atomic,
+    copy_results,
+    defects,
+    extended_copy,
+    format_unit,
+    log_pages,
+    mode_select,
+    persistent_reserve,
+    provisioning,
+    reserve,
+    sanitize,
+    sbc,
+    self_test,
+    spc,
+    start_stop,
+    supported,
+    supported_functions,
+    target_port_groups,
+    verify,
+)
+from iscsim.scsi.command import (
+    Command,
+    CommandFlag,
+    check_control,
+    checking_control,
+    invalid_field,
+    store_sense,
+)
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun
 from iscsim.scsi.nexus import ITNexus, MappedLUN
-from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.opcode import Opcode, service_action
 from iscsim.scsi.reservations import ReservationConflict
 from iscsim.scsi.sense import ASC, CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
@@ -23,21 +49,39 @@ __all__ = ["COMMANDS", "DeviceServer"]
 COMMANDS: dict[int, Command] = {
     **spc.COMMANDS,
     **mode_select.COMMANDS,
+    **self_test.COMMANDS,
     **reserve.COMMANDS,
     **persistent_reserve.COMMANDS,
     **sbc.COMMANDS,
+    **start_stop.COMMANDS,
     **verify.COMMANDS,
     **provisioning.COMMANDS,
+    **extended_copy.COMMANDS,
+    **copy_results.COMMANDS,
+    **log_pages.COMMANDS,
+    **atomic.COMMANDS,
+    **defects.COMMANDS,
+    **format_unit.COMMANDS,
+    Opcode.SANITIZE: Command(service_actions=sanitize.SERVICE_ACTIONS),
+    Opcode.VARIABLE_LENGTH: Command(service_actions=provisioning.VARIABLE_LENGTH_SERVICE_ACTIONS),
 }
 COMMANDS[Opcode.SERVICE_ACTION_IN_16] = Command(
     service_actions={**sbc.SERVICE_ACTIONS_IN_16, **provisioning.SERVICE_ACTIONS_IN_16}
 )
-COMMANDS[Opcode.MAINTENANCE_IN] = Command(service_actions={**supported.maintenance_in(COMMANDS)})
+COMMANDS[Opcode.MAINTENANCE_IN] = Command(
+    service_actions={
+        **target_port_groups.MAINTENANCE_IN,
+        **supported.maintenance_in(COMMANDS),
+        **supported_functions.MAINTENANCE_IN,
+    }
+)
+COMMANDS[Opcode.MAINTENANCE_OUT] = Command(service_actions={**target_port_groups.MAINTENANCE_OUT})
 _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, Opcode.START_STOP_UNIT})
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
 _NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
 _EXACT_DATA_OUT = CommandFlag.EXACT_DATA_OUT
+_OPEN_DATA_OUT = CommandFlag.OPEN_DATA_OUT
 
 
 class DeviceServer:
@@ -46,7 +90,8 @@ class DeviceServer:
     __slots__ = ("_table",)
 
     def __init__(self, commands: Mapping[int, Command] = COMMANDS) -> None:
-        self._table = tuple(commands.get(opcode) for opcode in range(256))
+        rows = {opcode: checking_control(opcode, row) for opcode, row in commands.items()}
+        self._table = tuple(rows.get(opcode) for opcode in range(256))
 
     def execute(
         self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer = b"", offered: int | None = None
@@ -66,7 +111,7 @@ class DeviceServer:
                 cdb = _padded(cdb)
             command = self._table[cdb[0]]
             if command is None or command.handler is None:
-                command = self._service_action(command, cdb)
+                command = self._service_action(mapped, command, cdb)
             unit = mapped.logical_unit
             if unit.restricted or nexus.unit_attentions:
                 _admit(nexus, unit, command, cdb)
@@ -78,7 +123,7 @@ class DeviceServer:
         except CheckCondition as condition:
             return _failed(condition.sense, mapped.logical_unit if mapped else None)
         except OSError as error:
-            return _failed(self._store_sense(error, cdb), mapped.logical_unit if mapped else None)
+            return self._store_failed(error, cdb, mapped.logical_unit if mapped else None)
 
     def _execute_elsewhere(
         self, nexus: ITNexus, lun: bytes, cdb: bytes, data_out: Buffer, offered: int | None
@@ -87,35 +132,44 @@ class DeviceServer:
         mapped = nexus.lun_map.lookup(lun)
         if mapped is not None:
             return self.execute(nexus, encode_lun(mapped.number), cdb, data_out, offered)
+        cdb = _padded(cdb)
+        check_control(cdb)
         if lun == REPORT_LUNS_WELL_KNOWN_LUN:
-            return spc.answer_well_known(nexus, _padded(cdb))
-        return spc.answer_unmapped(nexus, _padded(cdb))
+            return spc.answer_well_known(nexus, cdb)
+        return spc.answer_unmapped(nexus, cdb)
 
-    def _service_action(self, command: Command | None, cdb: bytes) -> Command:
+    def _service_action(self, mapped: MappedLUN, command: Command | None, cdb: bytes) -> Command:
         """The row of a service action.
 
-        Raises 05/20/00 for an unknown command, 05/24/00 for an unknown action.
+        Raises 05/20/00 for an unknown command, 05/24/00 for an unknown action, and for a variable length CDB
+        that is not as long as it says, or as the action needs.
         """
-        if command is None:
+        variable = cdb[0] == Opcode.VARIABLE_LENGTH
+        if command is None or (variable and not mapped.logical_unit.long_cdbs):
             raise CheckCondition(
                 SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None)
             )
-        found = command.service_actions.get(cdb[1] & 0x1F)
+        found = command.service_actions.get(service_action(cdb))
         if found is None:
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(1, 4))
+            raise invalid_field(8) if variable else invalid_field(1, 4)
+        if variable and not (found.layout and len(cdb) == cdb[7] + 8 == found.layout.size):
+            raise invalid_field(7)
         return found
 
-    def _store_sense(self, error: OSError, cdb: bytes) -> Sense:
-        """What a failure of the store is called: no space, a failed write, a failed read."""
-        if error.errno == errno.ENOSPC:
-            return Sense.of(SenseKey.DATA_PROTECT, ASC.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
+    def _store_failed(self, error: OSError, cdb: bytes, unit: LogicalUnit | None) -> Completion:
         command = self._table[cdb[0]]
+        if command is not None and command.handler is None:
+            command = command.service_actions.get(service_action(cdb))
         writes = command is not None and (command.data_out_length or cdb[0] in _FLUSHES)
-        return Sense.of(SenseKey.MEDIUM_ERROR, ASC.WRITE_ERROR if writes else ASC.UNRECOVERED_READ_ERROR)
+        sense = store_sense(error, writing=bool(writes))
+        if unit is not None:
+            unit.count_failure(sense)
+        return _failed(sense, unit)
 
-    def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes) -> int:
+    def data_out_length(self, nexus: ITNexus, lun: bytes, cdb: bytes, offered: int | None = None) -> int:
         """Bytes of Data-Out this command wants: what iSCSI may allocate and ask for.
 
+        ``offered`` is for the commands whose CDB does not say; see `execute`.
         0 when it wants none, and when it is going to fail anyway: then `execute` it at once, before a unit
         attention that stood in its way is told to somebody else. Never more than the maximum transfer length.
         """
@@ -126,7 +180,7 @@ class DeviceServer:
         try:
             command = self._table[cdb[0]]
             if command is None or command.handler is None:
-                command = self._service_action(command, cdb)
+                command = self._service_action(mapped, command, cdb)
             if command.data_out_length is None:
                 return 0
             unit = mapped.logical_unit
@@ -134,7 +188,10 @@ class DeviceServer:
                 return 0
             if unit.restricted:
                 _admit(nexus, unit, command, cdb)
-            return command.data_out_length(mapped, cdb)
+            length = command.data_out_length(mapped, cdb)
+            if command.flags & _OPEN_DATA_OUT and offered is not None:
+                return min(length, offered)
+            return length
         except (CheckCondition, ReservationConflict):
             return 0
 
@@ -187,8 +244,13 @@ def _admit(nexus: ITNexus, unit: LogicalUnit, command: Command, cdb: bytes) -> N
         attention = nexus.take(unit)
         if attention is not None:
             raise CheckCondition(SenseKey.UNIT_ATTENTION, attention.value)
-    if unit.restricted and command.flags & _NEEDS_MEDIUM:
-        unit.check_medium()
+    if unit.restricted:
+        unit.access.check(nexus, command.flags)
+        unit.erasure.check(nexus, cdb)
+        if command.flags & _NEEDS_MEDIUM:
+            unit.check_medium()
+            if cdb[0] != Opcode.TEST_UNIT_READY:
+                unit.wake()
 
 
 def _check_offer(mapped: MappedLUN, cdb: bytes, command: Command, offered: int) -> None:

@@ -8,6 +8,7 @@ imported, and `masks` gives the bit fields as masks. Tests prove that the two ag
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, Final
 
@@ -77,6 +78,19 @@ class Layout:
         if len(data) - offset < self.size:
             raise ValueError(f"{len(data) - offset} bytes where {self.size} were expected")
         return dict(zip(self.fields, self.struct.unpack_from(data, offset), strict=True))
+
+    def arguments(self) -> struct.Struct:
+        """Reads a CDB of this layout without its operation code, but with its CONTROL byte, which is the last
+        one: as many values as `struct` has, so that looking at CONTROL costs the quick path nothing.
+
+        Raises `TypeError` for a layout that is not a CDB.
+        """
+        codes = self.struct.format
+        found = re.fullmatch(r">B(.*?)(\d*)x", codes)
+        if found is None:
+            raise TypeError(f"{codes} is not a CDB")
+        reserved = int(found[2] or 1) - 1
+        return struct.Struct(f">x{found[1]}{reserved}xB")
 
     def masks(self, byte: str) -> dict[str, int]:
         """See `masks`."""

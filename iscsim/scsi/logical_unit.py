@@ -5,10 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asc import ASC
+from iscsim.scsi.asymmetric_access import AccessModes, AsymmetricAccess
 from iscsim.scsi.capacity import Capacity
+from iscsim.scsi.copy_parameters import (
+    MAXIMUM_CSCD_DESCRIPTORS,
+    MAXIMUM_DESCRIPTORS_LENGTH,
+    MAXIMUM_SEGMENT_DESCRIPTORS,
+    MAXIMUM_SEGMENT_LENGTH,
+    DescriptorType,
+)
+from iscsim.scsi.copy_results import CopyResults
 from iscsim.scsi.designator import (
     Association,
     Designator,
@@ -18,21 +28,27 @@ from iscsim.scsi.designator import (
     t10_vendor_designator,
     target_port_group_designator,
 )
-from iscsim.scsi.inquiry import DeviceType, StandardInquiry, VersionDescriptor
-from iscsim.scsi.mode import (
-    CachingPage,
-    ControlPage,
-    InformationalExceptionsPage,
-    ModePage,
-    ModePageCode,
-    ReadWriteErrorRecoveryPage,
-)
+from iscsim.scsi.erasure import Erasure
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
+from iscsim.scsi.mode_pages import InformationalExceptionsPage, PageKey
+from iscsim.scsi.mode_state import current_pages, use_pages
 from iscsim.scsi.nexus import ITNexus
+from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.power import PowerCondition
+from iscsim.scsi.registration_store import RegistrationStore
 from iscsim.scsi.reservations import Reservations
-from iscsim.scsi.sense import CheckCondition, SenseKey
+from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, Sense, SenseKey
 from iscsim.scsi.store import BlockStore
+from iscsim.scsi.threshold import SoftThreshold, threshold_exponent
 from iscsim.scsi.unit_attention import UnitAttention
-from iscsim.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
+from iscsim.scsi.vpd import (
+    READS_WITHOUT_ERROR,
+    BlockDeviceCharacteristics,
+    BlockLimits,
+    ExtendedInquiry,
+    LogicalBlockProvisioning,
+    ThirdPartyCopy,
+)
 
 __all__ = ["LogicalUnit", "derive_wwn"]
 
@@ -62,25 +78,36 @@ class LogicalUnit:
     """One disk. The same object may be mapped under several numbers and through several ports.
 
     ``wwn`` is 32 hexadecimal digits that begin with 6, or None to derive it from ``serial``. ``restricted``
-    is True while some commands must be refused (no medium, a reservation): the one flag the quick path looks
-    at. ``read`` is the store's own method, so that a READ costs one call less. Raises `ConfigError` for texts
-    SCSI cannot carry.
+    is True while some commands must be refused (no medium, a reservation, an access state, a sanitize
+    operation): the one flag the quick path looks at. ``read`` is the store's own method, so that a READ costs
+    one call less. ``access`` has the access states of target port groups, and ``tpgs`` says who may change
+    them. ``write_same_non_zero`` is WSNZ: WRITE SAME of 0 blocks is refused. ``erase_time_s`` is for how long
+    SANITIZE and FORMAT UNIT keep the unit busy. With ``long_cdbs`` it takes variable length CDBs, which SBC-3
+    keeps for units with type 2 protection, and LIO gives to all. Raises `ConfigError` for texts SCSI cannot
+    carry.
     """
 
     __slots__ = (
         "_tray_open",
+        "access",
         "block_size",
         "blocks",
+        "copy_results",
         "d_sense",
         "default_mode_pages",
         "device_type",
+        "erasure",
         "informational_exceptions",
+        "long_cdbs",
         "maximum_transfer_blocks",
         "nexuses",
         "physical_block_exponent",
+        "power",
         "preventing",
         "product",
+        "queue_error_management",
         "read",
+        "read_errors",
         "read_only",
         "removable",
         "reservations",
@@ -88,11 +115,15 @@ class LogicalUnit:
         "revision",
         "rotation_rate",
         "serial",
+        "soft_threshold",
         "software_write_protect",
         "store",
+        "task_aborted_status",
         "thin",
         "vendor",
         "write_cache",
+        "write_errors",
+        "write_same_non_zero",
         "wwn",
     )
 
@@ -112,6 +143,10 @@ class LogicalUnit:
         rotation_rate: int = 1,
         write_cache: bool = True,
         d_sense: bool = False,
+        tpgs: AccessModes = AccessModes.IMPLICIT,
+        write_same_non_zero: bool = True,
+        erase_time_s: float = 0.0,
+        long_cdbs: bool = False,
     ) -> None:
         self.serial = _text("serial", serial, 200)
         self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
@@ -124,17 +159,27 @@ class LogicalUnit:
         self.device_type = DeviceType.DISK
         self.removable = removable
         self.thin = thin
+        self.write_same_non_zero = write_same_non_zero
+        self.long_cdbs = long_cdbs
         self.rotation_rate = rotation_rate
         self.write_cache = write_cache
         self.d_sense = d_sense
         self.software_write_protect = False
+        self.task_aborted_status = False  # TAS
+        self.queue_error_management = 0  # QERR
+        self.soft_threshold: SoftThreshold | None = None
         self.informational_exceptions = InformationalExceptionsPage()
         self.read_only = read_only
         self.restricted = False
         self._tray_open = False
+        self.power = PowerCondition.ACTIVE
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
+        self.access = AsymmetricAccess(self, tpgs)
         self.reservations = Reservations(self)
+        self.copy_results = CopyResults()
+        self.read_errors = self.write_errors = 0
+        self.erasure = Erasure(self, erase_time_s)
         self.use_store(store)
         self.default_mode_pages = self.mode_pages()
 
@@ -146,6 +191,13 @@ class LogicalUnit:
         self.block_size = store.block_size
         self.blocks = store.blocks
         self.maximum_transfer_blocks = MAXIMUM_TRANSFER_LENGTH // store.block_size
+
+    def keep_registrations(self, store: RegistrationStore) -> None:
+        """Let registrations and the persistent reservation survive in ``store``, as APTPL asks for.
+
+        What it has is in force from now on. Raises `ConfigError` when that is damaged.
+        """
+        self.reservations.use_store(store)
 
     # What the unit says about itself.
 
@@ -169,7 +221,29 @@ class LogicalUnit:
             revision=self.revision,
             device_type=self.device_type,
             removable=self.removable,
+            tpgs=self.access.modes,
+            third_party_copy=True,
             version_descriptors=_VERSIONS,
+        )
+
+    def inquiry_through(self, nexus: ITNexus) -> StandardInquiry:
+        """Standard INQUIRY data with what depends on the port it is asked through."""
+        return replace(
+            self.standard_inquiry,
+            qualifier=Qualifier.NOT_CONNECTED if self.access.hides(nexus) else Qualifier.CONNECTED,
+            multiple_ports=nexus.target_ports.count > 1,
+        )
+
+    @property
+    def extended_inquiry(self) -> ExtendedInquiry:
+        """For VPD page 86h."""
+        return ExtendedInquiry(
+            ordered_tasks=True,
+            head_of_queue_tasks=True,
+            volatile_cache=True,  # Caching page: WCE, and SYNCHRONIZE CACHE has something to do
+            clears_on_report_luns=True,
+            extended_self_test_minutes=1,
+            maximum_sense_length=MAXIMUM_SENSE_LENGTH,
         )
 
     @property
@@ -185,13 +259,36 @@ class LogicalUnit:
             unmap_granularity_alignment=0 if self.thin else None,
             maximum_compare_and_write_blocks=MAXIMUM_COMPARE_AND_WRITE_BLOCKS,
             maximum_write_same_blocks=self.maximum_transfer_blocks,
-            write_same_non_zero=True,
+            write_same_non_zero=self.write_same_non_zero,
+            maximum_atomic_blocks=self.maximum_atomic_blocks,
+            atomic_alignment_blocks=self.atomic_granularity_blocks,
+            atomic_granularity_blocks=self.atomic_granularity_blocks,
+            maximum_atomic_with_boundary_blocks=self.maximum_atomic_blocks,
+            maximum_atomic_boundary_blocks=self.maximum_atomic_blocks,
         )
+
+    @property
+    def atomic_granularity_blocks(self) -> int:
+        """What address and length of an atomic write must be multiples of: physical blocks, if they are
+        larger than logical ones, as far as an atomic write can be that long; 0 for anything.
+        """
+        granularity = min(1 << self.physical_block_exponent, MAXIMUM_TRANSFER_LENGTH // self.block_size)
+        return granularity if granularity > 1 else 0
+
+    @property
+    def maximum_atomic_blocks(self) -> int:
+        """As much as one command writes; a multiple of the granularity, both being powers of 2."""
+        return self.maximum_transfer_blocks
 
     @property
     def characteristics(self) -> BlockDeviceCharacteristics:
         """For VPD page B1h."""
-        return BlockDeviceCharacteristics(rotation_rate=self.rotation_rate)
+        reads = READS_WITHOUT_ERROR if self.thin else 0
+        return BlockDeviceCharacteristics(
+            rotation_rate=self.rotation_rate,
+            reads_after_block_erase=reads,
+            reads_after_cryptographic_erase=reads,
+        )
 
     @property
     def provisioning(self) -> LogicalBlockProvisioning:
@@ -202,6 +299,26 @@ class LogicalUnit:
             write_same_10=self.thin,
             reads_zeros=self.thin,
             provisioning_type=2 if self.thin else 0,
+            threshold_exponent=threshold_exponent(self),
+        )
+
+    @property
+    def third_party_copy(self) -> ThirdPartyCopy:
+        """For VPD page 8Fh."""
+        return ThirdPartyCopy(
+            commands={
+                Opcode.EXTENDED_COPY: (ServiceAction.EXTENDED_COPY_LID1 & 0x1F,),
+                Opcode.RECEIVE_COPY_RESULTS: (
+                    ServiceAction.RECEIVE_COPY_STATUS_LID1 & 0x1F,
+                    ServiceAction.RECEIVE_COPY_OPERATING_PARAMETERS & 0x1F,
+                    ServiceAction.RECEIVE_COPY_FAILURE_DETAILS_LID1 & 0x1F,
+                ),
+            },
+            descriptor_types=tuple(sorted(DescriptorType)),
+            maximum_cscd_descriptors=MAXIMUM_CSCD_DESCRIPTORS,
+            maximum_segment_descriptors=MAXIMUM_SEGMENT_DESCRIPTORS,
+            maximum_descriptors_length=MAXIMUM_DESCRIPTORS_LENGTH,
+            maximum_segment_length=MAXIMUM_SEGMENT_LENGTH,
         )
 
     def designators(self, nexus: ITNexus) -> list[Designator]:
@@ -219,34 +336,15 @@ class LogicalUnit:
             scsi_name_designator(nexus.target_name, Association.TARGET_DEVICE),
         ]
 
-    def mode_pages(self) -> dict[int, bytes]:
-        """The mode pages by code, with the values of this moment."""
-        return {
-            page[0] & 0x3F: page
-            for page in (
-                ReadWriteErrorRecoveryPage().encode(),
-                CachingPage(write_cache=self.write_cache).encode(),
-                ControlPage(
-                    descriptor_sense=self.d_sense,
-                    software_write_protect=self.software_write_protect,
-                ).encode(),
-                self.informational_exceptions.encode(),
-            )
-        }
+    def mode_pages(self) -> dict[PageKey, bytes]:
+        """The mode pages by code and subpage, ascending, with the values of this moment."""
+        return current_pages(self)
 
-    def use_mode_pages(self, pages: Mapping[int, bytes]) -> None:
-        """Take over encoded mode pages, by code, as `mode_pages` gives them; other pages stay as they are."""
-        decoded = {code: ModePage(code, 0, page[2:]) for code, page in pages.items()}
-        if ModePageCode.CACHING in decoded:
-            self.write_cache = CachingPage.parse(decoded[ModePageCode.CACHING]).write_cache
-        if ModePageCode.CONTROL in decoded:
-            control = ControlPage.parse(decoded[ModePageCode.CONTROL])
-            self.d_sense = control.descriptor_sense
-            self.software_write_protect = control.software_write_protect
-        if ModePageCode.INFORMATIONAL_EXCEPTIONS in decoded:
-            self.informational_exceptions = InformationalExceptionsPage.parse(
-                decoded[ModePageCode.INFORMATIONAL_EXCEPTIONS]
-            )
+    def use_mode_pages(self, pages: Mapping[PageKey, bytes]) -> None:
+        """Take over encoded mode pages, by code and subpage, as `mode_pages` gives them; other pages stay as
+        they are.
+        """
+        use_pages(self, pages)
 
     # What happens to it.
 
@@ -261,6 +359,7 @@ class LogicalUnit:
         self.nexuses.pop(nexus, None)
         self.preventing.pop(nexus, None)
         self.reservations.forget(nexus)
+        self.copy_results.forget(nexus)
         nexus.unit_attentions.pop(self, None)
 
     def resize(self, blocks: int) -> None:
@@ -272,16 +371,31 @@ class LogicalUnit:
     def reset(self, attention: UnitAttention) -> None:
         """A logical unit reset (SAM-5): every nexus hears ``attention``, the one that asked among them.
 
-        A RESERVE ends, and mode parameters are what they were at first (SPC-4): none are saved.
+        A RESERVE ends, and mode parameters, error counters and copies' results are what they were at first
+        (SPC-4): none are saved. A unit that was stopped is active.
         """
         self.preventing.clear()
         self.reservations.reset()
+        self.copy_results.clear()
+        self.read_errors = self.write_errors = 0
+        self.use_power(PowerCondition.ACTIVE)
         self.use_mode_pages(self.default_mode_pages)
         self.establish(attention)
 
+    def count_failure(self, sense: Sense) -> None:
+        """The store failed so; for the error counters of LOG SENSE."""
+        self.read_errors += sense.code == ASC.UNRECOVERED_READ_ERROR
+        self.write_errors += sense.code == ASC.WRITE_ERROR
+
     def update_restricted(self) -> None:
         """Look again whether some commands must be refused."""
-        self.restricted = self._tray_open or self.reservations.in_force
+        self.restricted = (
+            self._tray_open
+            or self.reservations.in_force
+            or self.access.restricts
+            or self.power is not PowerCondition.ACTIVE
+            or self.erasure.in_force
+        )
 
     @property
     def medium_present(self) -> bool:
@@ -301,9 +415,20 @@ class LogicalUnit:
             self.establish(UnitAttention.MEDIUM_MAY_HAVE_CHANGED, except_for=by)
 
     def check_medium(self) -> None:
-        """Raises `CheckCondition` NOT READY when a command needs what is not there."""
+        """Raises `CheckCondition` NOT READY when a command needs what is not there, or stands still."""
         if self._tray_open:
             raise CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+        self.power.check()
+
+    def use_power(self, condition: PowerCondition) -> None:
+        """What START STOP UNIT asks for."""
+        self.power = condition
+        self.update_restricted()
+
+    def wake(self) -> None:
+        """A command wants the medium: a unit that saves power is active again."""
+        if self.power.saves:
+            self.use_power(PowerCondition.ACTIVE)
 
     def __repr__(self) -> str:
         return f"LogicalUnit({self.wwn}, {self.blocks} x {self.block_size})"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, invalid_field, invalid_parameter
+from iscsim.scsi.command import Command, CommandFlag, invalid_field, invalid_parameter
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -19,8 +19,8 @@ from iscsim.scsi.mode import (
     HEADER_10,
     LONG_DESCRIPTOR,
     SHORT_DESCRIPTOR,
-    changeable_bits,
 )
+from iscsim.scsi.mode_pages import PageKey, changeable_bits, page_key, refused_field
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.sense import CheckCondition, SenseKey
@@ -32,9 +32,15 @@ __all__ = ["COMMANDS"]
 _FLAGS = layouts.MODE_SELECT_6.masks("flags")
 _LONGLBA = HEADER_10.masks("format")["longlba"]
 _SPF, _CODE = 0x40, 0x3F  # byte 0 of a page; PS above them is reserved here
+_LENGTH_AT = {0: slice(1, 2), _SPF: slice(2, 4)}  # PAGE LENGTH, by SPF
 _MEDIUM_TYPE_AT = {HEADER_6: 1, HEADER_10: 2}
 _DESCRIPTORS_LENGTH_AT = {HEADER_6: 3, HEADER_10: 6}
-_ALL_ONES = 0xFFFF_FFFF  # more blocks than a short descriptor can say
+# Of a block descriptor: the number of blocks that stands for all there are, where the block length begins,
+# and which bits it has (the byte before it is reserved in the short one).
+_GEOMETRY = {
+    SHORT_DESCRIPTOR: (0xFFFF_FFFF, 5, 0x00FF_FFFF),
+    LONG_DESCRIPTOR: (0xFFFF_FFFF_FFFF_FFFF, 12, 0xFFFF_FFFF),
+}
 
 
 def mode_select_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -74,10 +80,11 @@ def _select(nexus: ITNexus, unit: LogicalUnit, length: int, layout: Layout, data
     if len(data) != length:
         raise _length_error()
     pages = _pages(unit, data, _pages_at(unit, layout, data)) if data else {}
-    if any(unit.mode_pages()[code] != page for code, page in pages.items()):
-        if unit.write_cache:  # SBC-3: a cache that is switched off leaves nothing behind
-            unit.store.flush()
-        unit.use_mode_pages(pages)
+    changed = any(unit.mode_pages()[key] != page for key, page in pages.items())
+    if changed and unit.write_cache:  # SBC-3: a cache that is switched off leaves nothing behind
+        unit.store.flush()
+    unit.use_mode_pages(pages)
+    if changed:
         unit.establish(UnitAttention.MODE_PARAMETERS_CHANGED, except_for=nexus)
     return Completion()
 
@@ -108,43 +115,62 @@ def _pages_at(unit: LogicalUnit, layout: Layout, data: bytes) -> int:
 
 
 def _check_geometry(unit: LogicalUnit, descriptor: Layout, data: bytes, start: int) -> None:
-    """The capacity and the block size are what they are; 0 blocks means not to change them."""
+    """The capacity and the block size are what they are (SBC-3: 0 blocks, or all ones, do not change it)."""
     geometry = descriptor.parse(data, start)
-    same = (0, unit.blocks) if unit.blocks < _ALL_ONES else (0, unit.blocks, _ALL_ONES)
-    if geometry["blocks"] not in same:
+    all_of_them, block_length_at, mask = _GEOMETRY[descriptor]
+    if geometry["blocks"] not in (0, unit.blocks, all_of_them):
         raise invalid_parameter(start)
-    if geometry["block_size"] != unit.block_size:
-        raise invalid_parameter(start + descriptor.size - 4)
+    if geometry["block_size"] & mask != unit.block_size:
+        raise invalid_parameter(start + block_length_at)
 
 
-def _pages(unit: LogicalUnit, data: bytes, start: int) -> dict[int, bytes]:
-    """The pages from ``start`` on, by code, all checked; of a page that comes twice the last counts."""
-    found: dict[int, bytes] = {}
+def _pages(unit: LogicalUnit, data: bytes, start: int) -> dict[PageKey, bytes]:
+    """The pages from ``start`` on, by code and subpage, all checked; of a page that comes twice the last
+    counts.
+    """
+    found: dict[PageKey, bytes] = {}
     current = unit.mode_pages()
     while start < len(data):
         page = _page(current, data, start)
-        found[page[0]] = page
+        found[page_key(page)] = page
         start += len(page)
     return found
 
 
-def _page(current: Mapping[int, bytes], data: bytes, start: int) -> bytes:
+def _page(current: Mapping[PageKey, bytes], data: bytes, start: int) -> bytes:
     """One page, without PS: the one there is now, but for changeable bits."""
-    old = current.get(data[start] & _CODE)
-    if old is None or data[start] & _SPF:
-        raise invalid_parameter(start)
+    old = _current_page(current, data, start)
     page = bytes((old[0],)) + data[start + 1 : start + len(old)]
-    if len(page) > 1 and page[1] != old[1]:
-        raise invalid_parameter(start + 1)
+    length_at = _LENGTH_AT[old[0] & _SPF]
+    if len(page) >= length_at.stop and page[length_at] != old[length_at]:
+        raise invalid_parameter(start + length_at.start)
     if len(page) != len(old):
         raise _length_error()
     for offset, (now, wanted, changeable) in enumerate(zip(old, page, changeable_bits(old), strict=True)):
         if (now ^ wanted) & ~changeable:
             raise invalid_parameter(start + offset)
+    if refused := refused_field(page):
+        raise invalid_parameter(start + refused[0], refused[1])
     return page
 
 
+def _current_page(current: Mapping[PageKey, bytes], data: bytes, start: int) -> bytes:
+    """The page of the code and subpage at ``start``."""
+    code, has_subpage = data[start] & _CODE, data[start] & _SPF
+    if not any(key[0] == code for key in current):
+        raise invalid_parameter(start, 5)
+    if has_subpage and start + 1 == len(data):
+        raise _length_error()
+    subpage = data[start + 1] if has_subpage else 0
+    old = current.get((code, subpage))
+    if old is None or bool(has_subpage) != bool(old[0] & _SPF):
+        raise invalid_parameter(start + 1 if subpage else start, None if subpage else 6)
+    return old
+
+
 COMMANDS: dict[int, Command] = {
-    Opcode.MODE_SELECT_6: Command(mode_select_6, layouts.MODE_SELECT_6, data_out_length=_length_6),
-    Opcode.MODE_SELECT_10: Command(mode_select_10, layouts.MODE_SELECT_10, data_out_length=_length_10),
+    Opcode.MODE_SELECT_6: Command(mode_select_6, layouts.MODE_SELECT_6, CommandFlag.IN_STANDBY, _length_6),
+    Opcode.MODE_SELECT_10: Command(
+        mode_select_10, layouts.MODE_SELECT_10, CommandFlag.IN_STANDBY, _length_10
+    ),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.lun import MAXIMUM_LUN, AddressingMethod, InvalidLUN, decode_lun, encode_lun, lun_encodings
+from iscsim.scsi.target_ports import TargetPorts
+from iscsim.scsi.task_management import TaskManagement
 from iscsim.scsi.unit_attention import UnitAttention
 
 if TYPE_CHECKING:
@@ -18,19 +20,28 @@ __all__ = ["ITNexus", "LUNMap", "MappedLUN"]
 class ITNexus:
     """One initiator port at one target port (SAM-5), which for iSCSI is one session.
 
-    ``initiator_port`` is ``"iqn...,i,0x00023d000001"``, ``target_port`` ``"iqn...,t,0x0001"``.
+    ``initiator_port`` is ``"iqn...,i,0x00023d000001"``, ``target_port`` ``"iqn...,t,0x0001"``;
+    ``target_port_names()`` are all ports its target has now, by relative target port identifier.
     ``unit_attentions`` holds what is still to be told, by logical unit and in the order of precedence; a unit
     with nothing to tell has no entry, so the device server's quick path looks at nothing but its truth.
+    ``target_ports`` are the ports of the whole target device, only its own one unless they are given;
+    ``task_management`` is what the transport does at this port.
+    ``clock`` tells the time to what takes some, in seconds; without one nothing does.
     """
 
     __slots__ = (
+        "clock",
         "initiator_name",
         "initiator_port",
         "lun_map",
+        "on_attention",
         "relative_target_port",
         "target_name",
         "target_port",
         "target_port_group",
+        "target_port_names",
+        "target_ports",
+        "task_management",
         "unit_attentions",
     )
 
@@ -44,7 +55,12 @@ class ITNexus:
         lun_map: LUNMap,
         relative_target_port: int = 1,
         target_port_group: int = 1,
+        target_ports: TargetPorts | None = None,
+        task_management: TaskManagement = TaskManagement.NONE,
+        target_port_names: Callable[[], Mapping[int, str]] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        self.clock = clock
         self.initiator_name = initiator_name
         self.initiator_port = initiator_port
         self.target_name = target_name
@@ -52,7 +68,14 @@ class ITNexus:
         self.lun_map = lun_map
         self.relative_target_port = relative_target_port
         self.target_port_group = target_port_group
+        if target_ports is None:
+            target_ports = TargetPorts(lambda: {target_port_group: (relative_target_port,)})
+        self.target_ports = target_ports
+        self.task_management = task_management
+        self.target_port_names = target_port_names or (lambda: {relative_target_port: target_port})
         self.unit_attentions: dict[LogicalUnit, list[UnitAttention]] = {}
+        self.on_attention: Callable[[LogicalUnit, UnitAttention], None] | None = None
+        """Called with every new unit attention, which stays to be told all the same."""
 
     def establish(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:
         """Have ``attention`` reported to this nexus once; one that waits already is not queued again."""
@@ -60,6 +83,8 @@ class ITNexus:
         if attention not in pending:
             pending.append(attention)
             pending.sort(key=lambda waiting: waiting.rank)
+            if self.on_attention is not None:
+                self.on_attention(logical_unit, attention)
 
     def take(self, logical_unit: LogicalUnit) -> UnitAttention | None:
         """The condition to report now, which is thereby cleared; None when there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Opcode", "ServiceAction", "cdb_length", "cdb_name"]
+__all__ = ["Opcode", "ServiceAction", "cdb_length", "cdb_name", "service_action"]
 
 
 class Opcode(IntEnum):
@@ -68,8 +68,16 @@ class Opcode(IntEnum):
 
 
 class ServiceAction(IntEnum):
-    """Byte 1 (bits 4:0) under an operation code that has service actions; opcode in the high byte here."""
+    """The service action under an operation code that has them, which stands above it here.
 
+    It is bits 4:0 of byte 1, with the operation code times 100h, or the two bytes 8 and 9 of a variable
+    length CDB, with 7Fh times 10000h.
+    """
+
+    SANITIZE_OVERWRITE = 0x4801
+    SANITIZE_BLOCK_ERASE = 0x4802
+    SANITIZE_CRYPTOGRAPHIC_ERASE = 0x4803
+    SANITIZE_EXIT_FAILURE_MODE = 0x481F
     PERSISTENT_RESERVE_IN_READ_KEYS = 0x5E00
     PERSISTENT_RESERVE_IN_READ_RESERVATION = 0x5E01
     PERSISTENT_RESERVE_IN_REPORT_CAPABILITIES = 0x5E02
@@ -82,6 +90,10 @@ class ServiceAction(IntEnum):
     PERSISTENT_RESERVE_OUT_PREEMPT_AND_ABORT = 0x5F05
     PERSISTENT_RESERVE_OUT_REGISTER_AND_IGNORE_EXISTING_KEY = 0x5F06
     PERSISTENT_RESERVE_OUT_REGISTER_AND_MOVE = 0x5F07
+    EXTENDED_COPY_LID1 = 0x8300
+    RECEIVE_COPY_STATUS_LID1 = 0x8400
+    RECEIVE_COPY_OPERATING_PARAMETERS = 0x8403
+    RECEIVE_COPY_FAILURE_DETAILS_LID1 = 0x8404
     READ_CAPACITY_16 = 0x9E10
     GET_LBA_STATUS = 0x9E12
     REPORT_REFERRALS = 0x9E13
@@ -89,10 +101,11 @@ class ServiceAction(IntEnum):
     REPORT_SUPPORTED_OPERATION_CODES = 0xA30C
     REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS = 0xA30D
     SET_TARGET_PORT_GROUPS = 0xA40A
+    WRITE_SAME_32 = 0x7F_000D
 
 
 # T10 writes the CDB size in parentheses and some names with a hyphen.
-_SPELLINGS = {"PRE FETCH": "PRE-FETCH"}
+_SPELLINGS = {"PRE FETCH": "PRE-FETCH", "LID1": "(LID1)"}
 # SPC-4: the group code (bits 7:5) of the operation code fixes the length of the CDB.
 _GROUP_LENGTHS = (6, 10, 10, 0, 16, 12, 0, 0)
 
@@ -107,7 +120,7 @@ def _spell(name: str) -> str:
 
 
 _NAMES = {int(code): _spell(code.name) for code in (*Opcode, *ServiceAction)}
-_WITH_SERVICE_ACTIONS = frozenset(code >> 8 for code in ServiceAction)
+_WITH_SERVICE_ACTIONS = frozenset(code >> 8 for code in ServiceAction if code <= 0xFFFF)
 
 
 def cdb_length(opcode: int) -> int:
@@ -115,11 +128,22 @@ def cdb_length(opcode: int) -> int:
     return _GROUP_LENGTHS[opcode >> 5]
 
 
+def service_action(cdb: bytes) -> int:
+    """The service action of a CDB of 10 bytes or more, whose operation code has service actions (SPC-4)."""
+    if cdb[0] == Opcode.VARIABLE_LENGTH:
+        return cdb[8] << 8 | cdb[9]
+    return cdb[1] & 0x1F
+
+
 def cdb_name(cdb: bytes) -> str:
     """``"READ (10)"``, ``"READ CAPACITY (16)"``; a command we do not know is shown by its operation code."""
     if not cdb:
         return "empty CDB"
     opcode = cdb[0]
+    if opcode == Opcode.VARIABLE_LENGTH and len(cdb) > 9:
+        name = _NAMES.get(opcode << 16 | service_action(cdb))
+        if name:
+            return name
     if opcode in _WITH_SERVICE_ACTIONS and len(cdb) > 1:
         name = _NAMES.get(opcode << 8 | cdb[1] & 0x1F)
         if name:

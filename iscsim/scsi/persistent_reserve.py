@@ -1,20 +1,21 @@
-"""PERSISTENT RESERVE IN and OUT (SPC-4).
+"""PERSISTENT RESERVE OUT (SPC-4), and the rows of PERSISTENT RESERVE IN beside it.
 
-What is not done is said by REPORT CAPABILITIES and refused: nothing survives the end of the program
-(PTPL_C is 0, so APTPL is an error), and no registration is for all target ports at once (ATP_C is 0).
+Every service action is a transaction: it happens as a whole and, with APTPL, is kept before it is answered,
+or it does not happen at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from construct import Int16ub, Int32ub, Int64ub, Padding
 
 from iscsim.scsi import cdb as layouts
+from iscsim.scsi import persistent_reserve_in
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, Handler, invalid_field, invalid_parameter
-from iscsim.scsi.completion import Completion
+from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field, invalid_parameter
+from iscsim.scsi.completion import Completion, PreemptAndAbortCompletion
 from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode, ServiceAction
@@ -26,33 +27,11 @@ from iscsim.scsi.reservations import (
     ReservationType,
 )
 from iscsim.scsi.sense import CheckCondition, SenseKey
-from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
-from iscsim.scsi.transport_id import encode_transport_id, parse_transport_ids
+from iscsim.scsi.transport_id import TransportID, TruncatedTransportID, parse_transport_ids
 
 __all__ = ["COMMANDS"]
 
-READ_HEADER = Layout("generation" / Int32ub, "additional_length" / Int32ub)
-RESERVATION = Layout(
-    "key" / Int64ub, Padding(5), "scope_type" / bits(scope=4, reservation_type=4), Padding(2)
-)
-CAPABILITIES = Layout(
-    "data_length" / Int16ub,
-    "flags" / bits(rlr_c=1, _1=2, crh=1, sip_c=1, atp_c=1, _2=1, ptpl_c=1),
-    "more" / bits(tmv=1, allow_commands=3, _=3, ptpl_a=1),
-    "types_1" / bits(wr_ex_ar=1, ex_ac_ro=1, wr_ex_ro=1, _1=1, ex_ac=1, _2=1, wr_ex=1, _3=1),
-    "types_2" / bits(_=7, ex_ac_ar=1),
-    Padding(2),
-)
-FULL_STATUS = Layout(
-    "key" / Int64ub,
-    Padding(4),
-    "flags" / bits(_=6, all_tg_pt=1, r_holder=1),
-    "scope_type" / bits(scope=4, reservation_type=4),
-    Padding(4),
-    "relative_target_port" / Int16ub,
-    "additional_length" / Int32ub,
-)
 PARAMETERS = Layout(
     "key" / Int64ub,
     "service_action_key" / Int64ub,
@@ -77,67 +56,6 @@ _KEY_AT = 8  # SERVICE ACTION RESERVATION KEY
 _LONGEST_LIST = 8192  # some thirty TransportIDs of the longest kind
 
 
-# PERSISTENT RESERVE IN.
-
-
-def _report(read: Callable[[Reservations], bytes]) -> Handler:
-    def answer(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-        _, _, allocation_length = layouts.PERSISTENT_RESERVE_IN.struct.unpack_from(cdb)
-        reservations = mapped.logical_unit.reservations
-        reservations.check_unreserved()
-        return Completion(Status.GOOD, read(reservations)[:allocation_length])
-
-    return answer
-
-
-def _with_header(reservations: Reservations, body: bytes) -> bytes:
-    return READ_HEADER.build(generation=reservations.generation, additional_length=len(body)) + body
-
-
-def _read_keys(reservations: Reservations) -> bytes:
-    keys = (registration.key.to_bytes(8, "big") for registration in reservations.registrations)
-    return _with_header(reservations, b"".join(keys))
-
-
-def _read_reservation(reservations: Reservations) -> bytes:
-    held = reservations.reservation
-    if held is None:
-        return _with_header(reservations, b"")
-    key = held.holder.key if held.holder else 0  # SPC-4: 0 when all registrants hold it
-    return _with_header(reservations, RESERVATION.build(key=key, scope_type=held.type))
-
-
-def _report_capabilities(reservations: Reservations) -> bytes:
-    return CAPABILITIES.build(
-        data_length=CAPABILITIES.size,
-        flags=CAPABILITIES.masks("flags")["sip_c"],
-        more=CAPABILITIES.masks("more")["tmv"],
-        types_1=sum(CAPABILITIES.masks("types_1").values()),
-        types_2=sum(CAPABILITIES.masks("types_2").values()),
-    )
-
-
-def _read_full_status(reservations: Reservations) -> bytes:
-    found = (_full_status(reservations, registration) for registration in reservations.registrations)
-    return _with_header(reservations, b"".join(found))
-
-
-def _full_status(reservations: Reservations, registration: Registration) -> bytes:
-    held = reservations.reservation if reservations.holds(registration) else None
-    transport_id = encode_transport_id(registration.initiator_port)
-    descriptor = FULL_STATUS.build(
-        key=registration.key,
-        flags=FULL_STATUS.masks("flags")["r_holder"] if held else 0,
-        scope_type=held.type if held else 0,
-        relative_target_port=registration.relative_target_port,
-        additional_length=len(transport_id),
-    )
-    return descriptor + transport_id
-
-
-# PERSISTENT RESERVE OUT.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A PERSISTENT RESERVE OUT, taken apart; ``scope_type`` is the CDB's byte, ``data`` the whole list."""
@@ -154,8 +72,12 @@ class Request:
         """Raises `ReservationConflict` unless the nexus is registered, and under the key it says."""
         registration = self.reservations.find(self.nexus)
         if registration is None or registration.key != self.key:
-            raise ReservationConflict(f"{self.nexus} is not registered with key {self.key:#x}")
+            raise self.wrong_key()
         return registration
+
+    def wrong_key(self) -> ReservationConflict:
+        """For who is not registered under the key it says."""
+        return ReservationConflict(f"{self.nexus} is not registered with key {self.key:#x}")
 
     def kind(self) -> ReservationType:
         """Raises 05/24/00 for another scope than the logical unit, or a type SPC-4 does not have."""
@@ -166,14 +88,18 @@ class Request:
         except ValueError:
             raise invalid_field(2, 3) from None
 
-    def registration(self, initiator_port: str | None = None) -> Registration:
-        """A new one: this nexus, or another initiator port at the same target port."""
-        nexus = self.nexus
-        port = initiator_port or nexus.initiator_port
-        return Registration(port, nexus.target_port, nexus.relative_target_port, self.service_action_key)
+    def registrations(self, initiator_port: str) -> list[Registration]:
+        """New ones for an initiator port: at the target port of this nexus, with ALL_TG_PT at every one."""
+        nexus, everywhere = self.nexus, bool(self.flags & _ALL_TG_PT)
+        own = {nexus.relative_target_port: nexus.target_port}
+        target_ports = own | dict(nexus.target_port_names()) if everywhere else own
+        return [
+            Registration(initiator_port, name, number, self.service_action_key, nexus.target_name, everywhere)
+            for number, name in target_ports.items()
+        ]
 
 
-_Action = Callable[[Request], None]
+_Action = Callable[[Request], Completion | None]
 
 
 def _change(action: _Action, *, counted: bool = True) -> Handler:
@@ -184,10 +110,12 @@ def _change(action: _Action, *, counted: bool = True) -> Handler:
         if len(data_out) != length or length < PARAMETERS.size:
             raise _length_error()
         reservations = mapped.logical_unit.reservations
-        action(_request(nexus, reservations, cdb, bytes(data_out)))
+        request = _request(nexus, reservations, cdb, bytes(data_out))
+        with reservations.transaction():
+            completion = action(request)
         if counted:
             reservations.generation = (reservations.generation + 1) & 0xFFFF_FFFF
-        return Completion()
+        return completion or Completion()
 
     return answer
 
@@ -217,29 +145,31 @@ def _check_plain(request: Request) -> None:
         raise _length_error()
 
 
-def _check_register_flags(request: Request) -> None:
-    if request.flags & _ALL_TG_PT:
-        raise invalid_parameter(_FLAGS_AT, 2)
-    if request.flags & _APTPL:
-        raise invalid_parameter(_FLAGS_AT, 0)
+# REGISTER, and REGISTER AND IGNORE EXISTING KEY.
 
 
 def _register(request: Request) -> None:
-    """REGISTER: with key 0 for who is not registered, with its key for who is."""
-    registration = request.reservations.find(request.nexus)
-    if request.key != (registration.key if registration else 0):
-        raise ReservationConflict(f"{request.nexus} is not registered with key {request.key:#x}")
+    """REGISTER: with key 0 for who is not registered, with its key for who is.
+
+    With ALL_TG_PT that has to be so through every target port: it is as if each had received the command.
+    """
+    registered = [request.reservations.get(one.identity) for one in _own(request)]
+    if any(request.key != (found.key if found else 0) for found in registered):
+        raise request.wrong_key()
     if not request.flags & _SPEC_I_PT:
         return _register_and_ignore_existing_key(request)
-    _check_register_flags(request)
-    if registration is not None:  # SPC-4: who is registered already registers nobody else
+    if registered[0] is not None:  # SPC-4: who is registered already registers nobody else
         raise invalid_parameter(_FLAGS_AT, 3)
-    known = {one.identity for one in request.reservations.registrations}
-    wanted = [request.registration(port) for port in _specified_ports(request)]
+    others = [one for port in _specified_ports(request) for one in request.registrations(port)]
+    new = [one for one in others if request.reservations.get(one.identity) is None]
     if request.service_action_key:
-        new = [one for one in wanted if one.identity not in known]
-        request.reservations.register([request.registration(), *new])
+        _activate(request, request.flags & _APTPL, at=_FLAGS_AT)
+        request.reservations.register([*_own(request), *new])
     return None
+
+
+def _own(request: Request) -> list[Registration]:
+    return request.registrations(request.nexus.initiator_port)
 
 
 def _specified_ports(request: Request) -> list[str]:
@@ -248,12 +178,23 @@ def _specified_ports(request: Request) -> list[str]:
     length = int.from_bytes(request.data[_TRANSPORT_IDS_AT:start], "big")
     if len(request.data) != start + length:
         raise _length_error()
-    return _parse_ports(request.data[start:], at=start)
+    return _ports(request, _parse_transport_ids(request.data[start:], at=start))
 
 
-def _parse_ports(data: bytes, *, at: int) -> list[str]:
+def _ports(request: Request, transport_ids: Iterable[TransportID]) -> list[str]:
+    """SPC-4: a TransportID without an ISID stands for all ports of that initiator that are known."""
+    ports: list[str] = []
+    for each in transport_ids:
+        known = request.reservations.initiator_ports(each.initiator_name)
+        ports += known if each.initiator_port is None else [each.initiator_port]
+    return ports
+
+
+def _parse_transport_ids(data: bytes, *, at: int) -> list[TransportID]:
     try:
         return parse_transport_ids(data)
+    except TruncatedTransportID:
+        raise _length_error() from None
     except ValueError:
         raise invalid_parameter(at) from None
 
@@ -261,13 +202,25 @@ def _parse_ports(data: bytes, *, at: int) -> list[str]:
 def _register_and_ignore_existing_key(request: Request) -> None:
     """Register, change the key, or with key 0 unregister; who is not registered may do that, too."""
     _check_plain(request)
-    _check_register_flags(request)
+    wanted, reservations = _own(request), request.reservations
+    found = [one for one in map(reservations.get, (one.identity for one in wanted)) if one is not None]
+    if request.service_action_key or found:
+        _activate(request, request.flags & _APTPL, at=_FLAGS_AT)
     if request.service_action_key:
-        request.reservations.register([request.registration()])
-        return
-    registration = request.reservations.find(request.nexus)
-    if registration is not None:
-        request.reservations.unregister(registration, by=request.nexus)
+        reservations.register(wanted)
+    else:
+        for registration in found:
+            reservations.unregister(registration, by=request.nexus)
+
+
+def _activate(request: Request, aptpl: int, *, at: int) -> None:
+    """APTPL of the last registration, whosoever, says what a loss of power leaves of all of them."""
+    if aptpl and not request.reservations.can_survive_power_loss:
+        raise invalid_parameter(at, 0)
+    request.reservations.activated = bool(aptpl)
+
+
+# The others.
 
 
 def _reserve(request: Request) -> None:
@@ -296,92 +249,96 @@ def _clear(request: Request) -> None:
 
 
 def _preempt(request: Request) -> None:
+    _preempted(request)
+
+
+def _preempted(request: Request) -> list[Registration]:
     """PREEMPT: of a key that holds the reservation it takes that over; of another it removes registrations.
 
-    PREEMPT AND ABORT does the same: commands run to their end at once here, and one whose data is still on
-    the way is checked against the new reservation when it has them.
+    Returns what was removed.
     """
     registration = request.own_registration()
     _check_plain(request)
     key, reservations = request.service_action_key, request.reservations
     if reservations.is_preempted_by(key):
-        reservations.preempt_reservation(registration, key, request.kind(), by=request.nexus)
-    elif key:
-        reservations.preempt_registrations(key, by=request.nexus)
-    else:
+        return reservations.preempt_reservation(registration, key, request.kind(), by=request.nexus)
+    if not key:
         raise invalid_parameter(_KEY_AT)
+    return reservations.preempt_registrations(key, by=request.nexus)
+
+
+def _preempt_and_abort(request: Request) -> Completion:
+    """As PREEMPT; the commands of who lost its registration end, which the transport has to see to."""
+    gone = _preempted(request)
+    return PreemptAndAbortCompletion(request.reservations.nexuses_of(gone))
 
 
 def _register_and_move(request: Request) -> None:
     """REGISTER AND MOVE: the one holder hands its reservation to another nexus, and may leave (UNREG)."""
-    registration = request.own_registration()
-    held = request.reservations.reservation
-    if held is None or held.holder is not registration:
+    registration, reservations = request.own_registration(), request.reservations
+    if reservations.reservation is None:
+        raise invalid_field(1, 4)
+    if reservations.reservation.holder != registration.identity:
         raise ReservationConflict(f"{request.nexus} does not hold a reservation it could move")
     receiving, flags = _receiving(request)
-    if receiving.identity == registration.identity:
-        raise invalid_parameter(_TRANSPORT_IDS_AT)
-    request.reservations.move(receiving)
+    _activate(request, flags & _APTPL, at=_MOVE_FLAGS_AT)
+    reservations.move(receiving)
     if flags & _UNREG:
-        request.reservations.unregister(registration, by=request.nexus)
+        reservations.unregister(registration, by=request.nexus)
 
 
 def _receiving(request: Request) -> tuple[Registration, int]:
-    """Who gets the reservation, and the flags, which stand elsewhere in this parameter list."""
+    """Who gets the reservation, and the flags, which stand elsewhere in this parameter list.
+
+    It must not be the initiator port that gives it, whatever the target port (SPC-4).
+    """
     fields = MOVE_PARAMETERS.parse(request.data)
     if len(request.data) != MOVE_PARAMETERS.size + fields["transport_id_length"]:
         raise _length_error()
     if not request.service_action_key:
         raise invalid_parameter(_KEY_AT)
-    if fields["flags"] & _APTPL:
-        raise invalid_parameter(_MOVE_FLAGS_AT, 0)
-    number = fields["relative_target_port"]
-    target_port = request.reservations.target_port(request.nexus, number)
+    number, nexus = fields["relative_target_port"], request.nexus
+    target_port = nexus.target_port_names().get(number)
     if target_port is None:
         raise invalid_parameter(_PORT_AT)
-    ports = _parse_ports(request.data[_TRANSPORT_IDS_AT:], at=_TRANSPORT_IDS_AT)
-    if len(ports) != 1:
+    named = _parse_transport_ids(request.data[_TRANSPORT_IDS_AT:], at=_TRANSPORT_IDS_AT)
+    port = named[0].initiator_port if len(named) == 1 else None
+    if port in (None, nexus.initiator_port):
         raise invalid_parameter(_TRANSPORT_IDS_AT)
-    return Registration(ports[0], target_port, number, request.service_action_key), fields["flags"]
+    key = request.service_action_key
+    return Registration(port, target_port, number, key, nexus.target_name), fields["flags"]
 
 
-# Both look for themselves at who is registered, and conflict with the nexus' own RESERVE, too.
-_RULE = ReservationRule.UNDER_PERSISTENT
-
-
-def _in(read: Callable[[Reservations], bytes]) -> Command:
-    return Command(_report(read), layouts.PERSISTENT_RESERVE_IN, reservation=_RULE)
-
-
-def _out(action: _Action, *, counted: bool = True) -> Command:
+def _row(action: _Action, *, counted: bool = True) -> Command:
+    # Looks for itself at who is registered: conflicts with the nexus' own RESERVE, too.
     return Command(
         _change(action, counted=counted),
         layouts.PERSISTENT_RESERVE_OUT,
-        data_out_length=_list_length,
-        reservation=_RULE,
+        CommandFlag.IN_STANDBY,
+        _list_length,
+        reservation=ReservationRule.UNDER_PERSISTENT,
     )
 
 
-_IN: dict[ServiceAction, Command] = {
-    ServiceAction.PERSISTENT_RESERVE_IN_READ_KEYS: _in(_read_keys),
-    ServiceAction.PERSISTENT_RESERVE_IN_READ_RESERVATION: _in(_read_reservation),
-    ServiceAction.PERSISTENT_RESERVE_IN_REPORT_CAPABILITIES: _in(_report_capabilities),
-    ServiceAction.PERSISTENT_RESERVE_IN_READ_FULL_STATUS: _in(_read_full_status),
-}
-_OUT: dict[ServiceAction, Command] = {
-    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER: _out(_register),
-    ServiceAction.PERSISTENT_RESERVE_OUT_RESERVE: _out(_reserve, counted=False),
-    ServiceAction.PERSISTENT_RESERVE_OUT_RELEASE: _out(_release, counted=False),
-    ServiceAction.PERSISTENT_RESERVE_OUT_CLEAR: _out(_clear),
-    ServiceAction.PERSISTENT_RESERVE_OUT_PREEMPT: _out(_preempt),
-    ServiceAction.PERSISTENT_RESERVE_OUT_PREEMPT_AND_ABORT: _out(_preempt),
-    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER_AND_IGNORE_EXISTING_KEY: _out(
+SERVICE_ACTIONS: dict[ServiceAction, Command] = {
+    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER: _row(_register),
+    ServiceAction.PERSISTENT_RESERVE_OUT_RESERVE: _row(_reserve, counted=False),
+    ServiceAction.PERSISTENT_RESERVE_OUT_RELEASE: _row(_release, counted=False),
+    ServiceAction.PERSISTENT_RESERVE_OUT_CLEAR: _row(_clear),
+    ServiceAction.PERSISTENT_RESERVE_OUT_PREEMPT: _row(_preempt),
+    ServiceAction.PERSISTENT_RESERVE_OUT_PREEMPT_AND_ABORT: _row(_preempt_and_abort),
+    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER_AND_IGNORE_EXISTING_KEY: _row(
         _register_and_ignore_existing_key
     ),
-    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER_AND_MOVE: _out(_register_and_move),
+    ServiceAction.PERSISTENT_RESERVE_OUT_REGISTER_AND_MOVE: _row(_register_and_move),
 }
 
+
+def _by_code(rows: Mapping[ServiceAction, Command]) -> dict[int, Command]:
+    return {code & 0x1F: row for code, row in rows.items()}
+
+
 COMMANDS: dict[int, Command] = {
-    Opcode.PERSISTENT_RESERVE_IN: Command(service_actions={code & 0x1F: row for code, row in _IN.items()}),
-    Opcode.PERSISTENT_RESERVE_OUT: Command(service_actions={code & 0x1F: row for code, row in _OUT.items()}),
+    Opcode.PERSISTENT_RESERVE_IN: Command(service_actions=_by_code(persistent_reserve_in.SERVICE_ACTIONS)),
+    Opcode.PERSISTENT_RESERVE_OUT: Command(service_actions=_by_code(SERVICE_ACTIONS)),
 }

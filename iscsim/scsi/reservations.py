@@ -1,18 +1,27 @@
 """Who has reserved a logical unit: SPC-2's RESERVE, and the persistent reservations of SPC-4.
 
 A RESERVE belongs to a nexus and ends with it or with a reset. Registrations and the persistent reservation
-belong to pairs of an initiator port and a target port: they outlive sessions and resets, not the program.
+belong to pairs of an initiator port and a target port: they outlive sessions and resets, and with APTPL and a
+`RegistrationStore` a loss of power, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from iscsim.errors import SCSIError
+from iscsim.errors import ConfigError, SCSIError
 from iscsim.scsi.asc import ASC
+from iscsim.scsi.registration import (
+    Identity,
+    PersistentReservation,
+    Registration,
+    ReservationRule,
+    ReservationType,
+)
+from iscsim.scsi.registration_store import Kept, RegistrationStore, decode, encode
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.unit_attention import UnitAttention
 
@@ -37,79 +46,7 @@ class ReservationConflict(SCSIError):
     """A command ends with RESERVATION CONFLICT, which carries no sense data."""
 
 
-class ReservationRule(IntFlag):
-    """What a command may run under although another nexus holds it (SPC-4 and SBC-3, the tables of commands
-    allowed in the presence of reservations). A nexus that a reservation favours may do everything.
-    """
-
-    CONFLICT = 0
-    UNDER_WRITE_EXCLUSIVE = 1
-    UNDER_EXCLUSIVE_ACCESS = 2
-    UNDER_RESERVE = 4
-    UNDER_PERSISTENT = UNDER_WRITE_EXCLUSIVE | UNDER_EXCLUSIVE_ACCESS
-    ALWAYS = UNDER_PERSISTENT | UNDER_RESERVE
-
-
-class ReservationType(IntEnum):
-    """TYPE of a persistent reservation; the scope is always the logical unit."""
-
-    WRITE_EXCLUSIVE = 1
-    EXCLUSIVE_ACCESS = 3
-    WRITE_EXCLUSIVE_REGISTRANTS_ONLY = 5
-    EXCLUSIVE_ACCESS_REGISTRANTS_ONLY = 6
-    WRITE_EXCLUSIVE_ALL_REGISTRANTS = 7
-    EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
-
-    @property
-    def favours_registrants(self) -> bool:
-        """Every registered nexus may do everything."""
-        return self >= ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
-
-    @property
-    def held_by_all(self) -> bool:
-        """Every registered nexus holds it."""
-        return self >= ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS
-
-    @property
-    def rule(self) -> ReservationRule:
-        """What a command of somebody else must be allowed under."""
-        return _RULES[self]
-
-
-_WRITE_EXCLUSIVE = (
-    ReservationType.WRITE_EXCLUSIVE,
-    ReservationType.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
-    ReservationType.WRITE_EXCLUSIVE_ALL_REGISTRANTS,
-)
-_RULES = {kind: ReservationRule.UNDER_EXCLUSIVE_ACCESS for kind in ReservationType} | dict.fromkeys(
-    _WRITE_EXCLUSIVE, ReservationRule.UNDER_WRITE_EXCLUSIVE
-)
-
-
-@dataclass(slots=True, eq=False)
-class Registration:
-    """One I_T nexus, connected or not, and its reservation key."""
-
-    initiator_port: str
-    target_port: str
-    relative_target_port: int
-    key: int
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """Initiator port and target port."""
-        return self.initiator_port, self.target_port
-
-
-@dataclass(frozen=True, slots=True)
-class PersistentReservation:
-    """What is reserved; ``holder`` is None when all registrants hold it."""
-
-    type: ReservationType
-    holder: Registration | None
-
-
-def _identity(nexus: ITNexus) -> tuple[str, str]:
+def _identity(nexus: ITNexus) -> Identity:
     return nexus.initiator_port, nexus.target_port
 
 
@@ -117,15 +54,29 @@ class Reservations:
     """All reservations of one logical unit; tells the unit when some commands must be refused.
 
     ``reserved_by`` is the nexus that said RESERVE, ``registrations`` come in the order they were made,
-    ``generation`` is PRGENERATION.
+    ``generation`` is PRGENERATION, ``activated`` the last APTPL: whether a loss of power is survived.
     """
 
-    __slots__ = ("_registrations", "_unit", "generation", "reservation", "reserved_by")
+    __slots__ = (
+        "_kept",
+        "_registrations",
+        "_store",
+        "_unit",
+        "_untold",
+        "activated",
+        "generation",
+        "reservation",
+        "reserved_by",
+    )
 
     def __init__(self, unit: LogicalUnit) -> None:
         self._unit = unit
-        self._registrations: dict[tuple[str, str], Registration] = {}
+        self._store: RegistrationStore | None = None
+        self._kept: Kept | None = Kept()  # None: unknown, as saving it has failed
+        self._registrations: dict[Identity, Registration] = {}
+        self._untold: list[tuple[ITNexus, UnitAttention]] = []
         self.generation = 0
+        self.activated = False
         self.reservation: PersistentReservation | None = None
         self.reserved_by: ITNexus | None = None
 
@@ -141,23 +92,38 @@ class Reservations:
         held = self.reservation
         if held is None or rule & held.type.rule:
             return
-        registration = self.find(nexus)
-        if registration is None or not (held.type.favours_registrants or held.holder is registration):
+        if not self._is_favoured(nexus):
             raise ReservationConflict(f"{self._unit} is reserved: {held.type.name}")
 
-    # RESERVE and RELEASE (SPC-2).
+    def _is_favoured(self, nexus: ITNexus) -> bool:
+        """Whether ``nexus`` holds the reservation, or is registered and that is enough."""
+        registration, held = self.find(nexus), self.reservation
+        if registration is None or held is None:
+            return False
+        return held.type.favours_registrants or held.holder == registration.identity
+
+    # RESERVE and RELEASE (SPC-2, with the exceptions of SPC-4: compatible reservation handling).
 
     def reserve(self, nexus: ITNexus) -> None:
-        """Raises `ReservationConflict` when another nexus was first, or anybody is registered."""
-        self.check_unregistered()
+        """Nothing for whom the persistent reservation favours.
+
+        Raises `ReservationConflict` when another nexus was first, or anybody else is registered.
+        """
+        if self._is_favoured(nexus):
+            return
+        self._check_unregistered()
         if self.reserved_by not in (None, nexus):
             raise ReservationConflict(f"{self._unit} is reserved by {self.reserved_by}")
         self._set_reserved_by(nexus)
 
     def release(self, nexus: ITNexus) -> None:
-        """End a RESERVE of ``nexus``; one of somebody else stays. Raises as `reserve`."""
-        self.check_unregistered()
-        self.forget(nexus)
+        """End a RESERVE of ``nexus``; one of somebody else stays, and so does what is persistent.
+
+        Raises `ReservationConflict` when there are registrations and none favours ``nexus``.
+        """
+        if not self._is_favoured(nexus):
+            self._check_unregistered()
+            self.forget(nexus)
 
     def forget(self, nexus: ITNexus) -> None:
         """The nexus is gone, and its RESERVE with it; what is persistent stays."""
@@ -172,7 +138,7 @@ class Reservations:
         self.reserved_by = nexus
         self._unit.update_restricted()
 
-    def check_unregistered(self) -> None:
+    def _check_unregistered(self) -> None:
         """SPC-2: RESERVE and RELEASE conflict with any registration, whoever asks."""
         if self._registrations:
             raise ReservationConflict(f"{self._unit} has registrations")
@@ -181,6 +147,60 @@ class Reservations:
         """SPC-2: PERSISTENT RESERVE IN and OUT conflict with any RESERVE, whoever asks."""
         if self.reserved_by is not None:
             raise ReservationConflict(f"{self._unit} is reserved by {self.reserved_by}")
+
+    # What is kept through a loss of power.
+
+    @property
+    def can_survive_power_loss(self) -> bool:
+        """PTPL_C: there is a place to keep registrations in."""
+        return self._store is not None
+
+    def use_store(self, store: RegistrationStore) -> None:
+        """Keep what APTPL asks for in ``store`` from now on, and begin with what it has.
+
+        Raises `ConfigError` when that is damaged.
+        """
+        state = store.load()
+        try:
+            kept = decode(state, maximum=MAXIMUM_REGISTRATIONS) if state is not None else Kept()
+        except ValueError as error:
+            raise ConfigError(f"{store}: not the registrations of a logical unit: {error}") from None
+        self._store, self._kept = store, kept
+        self._registrations = {each.identity: each for each in kept.registrations}
+        self.activated = kept.activated
+        self._set_reservation(kept.reservation)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done inside happens as a whole, or not at all when it raises or cannot be kept.
+
+        Unit attentions are established only when it has happened. Raises `CheckCondition` 05/55/04 when the
+        store is full, 04/44/00 when it fails in another way.
+        """
+        before = dict(self._registrations), self.reservation, self.activated
+        self._untold = []
+        try:
+            yield
+            self._keep()
+        except BaseException:
+            self._registrations, reservation, self.activated = before
+            self._set_reservation(reservation)
+            raise
+        for nexus, attention in self._untold:
+            nexus.establish(self._unit, attention)
+
+    def _keep(self) -> None:
+        kept = Kept(True, tuple(self.registrations), self.reservation) if self.activated else Kept()
+        if self._store is None or kept == self._kept:
+            return
+        self._kept = None
+        try:
+            self._store.save(encode(kept))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room() from error
+            raise CheckCondition(SenseKey.HARDWARE_ERROR, ASC.INTERNAL_TARGET_FAILURE) from error
+        self._kept = kept
 
     # Registrations.
 
@@ -193,17 +213,32 @@ class Reservations:
         """The registration of this nexus, which may be older than its session."""
         return self._registrations.get(_identity(nexus))
 
+    def get(self, identity: Identity) -> Registration | None:
+        """The registration of an initiator port at a target port."""
+        return self._registrations.get(identity)
+
     def holds(self, registration: Registration) -> bool:
         """Whether this registrant is a reservation holder."""
         held = self.reservation
-        return held is not None and (held.type.held_by_all or held.holder is registration)
+        return held is not None and (held.type.held_by_all or held.holder == registration.identity)
 
-    def target_port(self, nexus: ITNexus, relative_target_port: int) -> str | None:
-        """The port of the nexus' own target with this number, as far as it is known: somebody must use it."""
-        for other in (nexus, *self._unit.nexuses):
-            if (other.target_name, other.relative_target_port) == (nexus.target_name, relative_target_port):
-                return other.target_port
-        return None
+    def holder_key(self) -> int:
+        """The holder's key; 0 when there is none, and when all registrants hold the reservation."""
+        held = self.reservation
+        return self._registrations[held.holder].key if held and held.holder else 0
+
+    def nexuses_of(self, registrations: Iterable[Registration]) -> list[ITNexus]:
+        """Those of the registered nexuses that are connected now."""
+        identities = {registration.identity for registration in registrations}
+        return [nexus for nexus in self._unit.nexuses if _identity(nexus) in identities]
+
+    def initiator_ports(self, initiator_name: str) -> list[str]:
+        """The ports of an initiator that the unit knows: connected or registered ones."""
+        known = [
+            nexus.initiator_port for nexus in self._unit.nexuses if nexus.initiator_name == initiator_name
+        ]
+        known += [port for port, _ in self._registrations if port.startswith(f"{initiator_name},")]
+        return list(dict.fromkeys(known))
 
     def register(self, wanted: Iterable[Registration]) -> None:
         """Add registrations; one that is there already gets the new key.
@@ -212,9 +247,8 @@ class Reservations:
         """
         found = {registration.identity: registration for registration in wanted}
         if len(self._registrations.keys() | found.keys()) > MAXIMUM_REGISTRATIONS:
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INSUFFICIENT_REGISTRATION_RESOURCES)
-        for identity, registration in found.items():
-            self._registrations.setdefault(identity, registration).key = registration.key
+            raise _no_room()
+        self._registrations.update(found)
 
     def unregister(self, registration: Registration, *, by: ITNexus) -> None:
         """Remove a registration, and the reservation if its last holder went with it."""
@@ -253,34 +287,35 @@ class Reservations:
 
     def is_preempted_by(self, key: int) -> bool:
         """Whether PREEMPT of ``key`` takes the reservation; 0 is the key of all registrants together."""
-        held = self.reservation
-        if held is None:
-            return False
-        return key == (0 if held.holder is None else held.holder.key)
+        return self.reservation is not None and key == self.holder_key()
 
     def preempt_reservation(
         self, preempting: Registration, key: int, kind: ReservationType, *, by: ITNexus
-    ) -> None:
+    ) -> list[Registration]:
         """The reservation becomes ``preempting``'s, the registrations under ``key`` go, its own excepted.
 
-        Those hear 2A/05; the ones that stay hear 2A/04 when the type is another now.
+        Those hear 2A/05 and are returned; the ones that stay hear 2A/04 when the type is another now.
         """
         held = self.reservation
-        self._remove(
-            [one for one in self.registrations if one is not preempting and key in (0, one.key)], by=by
-        )
+        gone = [one for one in self.registrations if one != preempting and key in (0, one.key)]
+        self._remove(gone, by=by)
         self._set_reservation(_reservation(preempting, kind))
         if held is not None and held.type != kind:
             self._tell(self.registrations, UnitAttention.RESERVATIONS_RELEASED, except_for=by)
+        return gone
 
-    def preempt_registrations(self, key: int, *, by: ITNexus) -> None:
-        """The registrations under ``key`` go, and hear 2A/05. Raises `ReservationConflict` for none."""
-        found = [registration for registration in self.registrations if registration.key == key]
-        if not found:
+    def preempt_registrations(self, key: int, *, by: ITNexus) -> list[Registration]:
+        """The registrations under ``key`` go, hear 2A/05 and are returned.
+
+        Raises `ReservationConflict` for none.
+        """
+        gone = [registration for registration in self.registrations if registration.key == key]
+        if not gone:
             raise ReservationConflict(f"{self._unit} has no registration with key {key:#x}")
-        self._remove(found, by=by)
+        self._remove(gone, by=by)
         if not self._registrations:
             self._set_reservation(None)
+        return gone
 
     def _remove(self, gone: list[Registration], *, by: ITNexus) -> None:
         self._tell(gone, UnitAttention.REGISTRATIONS_PREEMPTED, except_for=by)
@@ -290,18 +325,18 @@ class Reservations:
     def move(self, receiving: Registration) -> None:
         """Register ``receiving``, or give it its new key, and make it the holder."""
         self.register([receiving])
-        held = self.reservation
-        if held is not None:
-            holder = self._registrations[receiving.identity]
-            self._set_reservation(PersistentReservation(held.type, holder))
+        if self.reservation is not None:
+            self._set_reservation(_reservation(receiving, self.reservation.type))
 
     def _tell(self, whom: list[Registration], attention: UnitAttention, *, except_for: ITNexus) -> None:
         """Who is not connected now hears nothing: a unit attention does not outlive its nexus."""
-        identities = {registration.identity for registration in whom}
-        for nexus in self._unit.nexuses:
-            if nexus is not except_for and _identity(nexus) in identities:
-                nexus.establish(self._unit, attention)
+        nexuses = self.nexuses_of(whom)
+        self._untold += [(nexus, attention) for nexus in nexuses if nexus is not except_for]
 
 
 def _reservation(registration: Registration, kind: ReservationType) -> PersistentReservation:
-    return PersistentReservation(kind, None if kind.held_by_all else registration)
+    return PersistentReservation(kind, None if kind.held_by_all else registration.identity)
+
+
+def _no_room() -> CheckCondition:
+    return CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INSUFFICIENT_REGISTRATION_RESOURCES)

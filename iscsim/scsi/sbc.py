@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -28,25 +28,29 @@ __all__ = [
 
 _PROTECT = layouts.TRANSFER_10.masks("access")["protect"]
 _FUA = layouts.TRANSFER_10.masks("access")["fua"]
-_POWER = layouts.START_STOP_UNIT.masks("power")
-_PREVENT = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.masks("prevent")["prevent"]
 _PMI = layouts.READ_CAPACITY_10.masks("flags")["pmi"]
 _GOOD = int(Status.GOOD)
+# Where TRANSFER LENGTH begins, by the size of the CDB.
+_LENGTH_6, _LENGTH_10, _LENGTH_12, _LENGTH_16 = 4, 7, 6, 10
 
+# READ: the CONTROL byte in the place of the operation code.
+_read_arguments_10 = layouts.TRANSFER_10.arguments().unpack_from
+_read_arguments_12 = layouts.TRANSFER_12.arguments().unpack_from
+_read_arguments_16 = layouts.TRANSFER_16.arguments().unpack_from
 _unpack_6 = layouts.TRANSFER_6.struct.unpack_from
 _unpack_10 = layouts.TRANSFER_10.struct.unpack_from
 _unpack_12 = layouts.TRANSFER_12.struct.unpack_from
 _unpack_16 = layouts.TRANSFER_16.struct.unpack_from
 
 
-def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int) -> None:
-    """Raises what is wrong with a range, if anything is."""
+def check_transfer(unit: LogicalUnit, access: int, lba: int, blocks: int, length_byte: int) -> None:
+    """Raises what is wrong with a range, if anything is; ``length_byte`` is where its length begins."""
     if access & _PROTECT:  # no protection information here: RDPROTECT and WRPROTECT must be 0
         raise invalid_field(1, 7)
     if lba + blocks > unit.blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
+        raise lba_out_of_range(unit, lba)
     if blocks > unit.maximum_transfer_blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB)
+        raise invalid_field(length_byte)
 
 
 def check_writable(mapped: MappedLUN) -> None:
@@ -59,34 +63,41 @@ def check_writable(mapped: MappedLUN) -> None:
 # READ. The body is the hot path of the whole target: unpack, compare, slice, answer.
 
 
-def _read(unit: LogicalUnit, access: int, lba: int, blocks: int) -> Completion:
+def _read(unit: LogicalUnit, access: int, lba: int, blocks: int, length_byte: int) -> Completion:
     if access & _PROTECT or lba + blocks > unit.blocks or blocks > unit.maximum_transfer_blocks:
-        check_transfer(unit, access, lba, blocks)
+        check_transfer(unit, access, lba, blocks, length_byte)
     return Completion(_GOOD, unit.read(lba, blocks))
 
 
 def read_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
-    return _read(mapped.logical_unit, 0, lba, blocks)
+    check_control(cdb)
+    return _read(mapped.logical_unit, 0, lba, blocks, _LENGTH_6)
 
 
 def read_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (10)."""
-    _, access, lba, blocks = _unpack_10(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    access, lba, blocks, control = _read_arguments_10(cdb)
+    if control:
+        check_control(cdb)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_10)
 
 
 def read_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (12)."""
-    _, access, lba, blocks = _unpack_12(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    access, lba, blocks, control = _read_arguments_12(cdb)
+    if control:
+        check_control(cdb)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_12)
 
 
 def read_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, READ (16)."""
-    _, access, lba, blocks = _unpack_16(cdb)
-    return _read(mapped.logical_unit, access, lba, blocks)
+    access, lba, blocks, control = _read_arguments_16(cdb)
+    if control:
+        check_control(cdb)
+    return _read(mapped.logical_unit, access, lba, blocks, _LENGTH_16)
 
 
 def _range_6(cdb: bytes) -> tuple[int, int]:
@@ -105,10 +116,12 @@ def whole_blocks_length(unit: LogicalUnit, blocks: int, data_out: Buffer) -> int
     return min(blocks, len(data_out) // size) * size
 
 
-def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buffer) -> Completion:
-    check_writable(mapped)
+def _write(
+    mapped: MappedLUN, access: int, lba: int, blocks: int, length_byte: int, data_out: Buffer
+) -> Completion:
     unit = mapped.logical_unit
-    check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks, length_byte)
+    check_writable(mapped)
     length = whole_blocks_length(unit, blocks, data_out)
     if length != len(data_out):
         data_out = memoryview(data_out)[:length]
@@ -119,63 +132,68 @@ def _write(mapped: MappedLUN, access: int, lba: int, blocks: int, data_out: Buff
 
 
 def settle(unit: LogicalUnit, access: int = 0) -> None:
-    """Flush what was written when FUA, or a write cache that is switched off, asks for it (SBC-3)."""
+    """After a change: flush what was written when FUA, or a write cache that is switched off, asks for it
+    (SBC-3), and see whether a threshold was reached.
+    """
     if access & _FUA or not unit.write_cache:
         unit.store.flush()
+    if unit.soft_threshold is not None:
+        unit.soft_threshold.check(unit)
 
 
 def write_6(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (6): 0 blocks means 256."""
     lba, blocks = _range_6(cdb)
-    return _write(mapped, 0, lba, blocks, data_out)
+    return _write(mapped, 0, lba, blocks, _LENGTH_6, data_out)
 
 
 def write_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (10). FUA is answered when the store has flushed."""
     _, access, lba, blocks = _unpack_10(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_10, data_out)
 
 
 def write_12(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (12)."""
     _, access, lba, blocks = _unpack_12(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_12, data_out)
 
 
 def write_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
     """SBC-3, WRITE (16)."""
     _, access, lba, blocks = _unpack_16(cdb)
-    return _write(mapped, access, lba, blocks, data_out)
+    return _write(mapped, access, lba, blocks, _LENGTH_16, data_out)
 
 
-def _write_length(mapped: MappedLUN, access: int, lba: int, blocks: int) -> int:
-    check_writable(mapped)
+def _write_length(mapped: MappedLUN, access: int, lba: int, blocks: int, length_byte: int) -> int:
+    """The CDB is looked at first: a bad one is told of on a write-protected unit too."""
     unit = mapped.logical_unit
-    check_transfer(unit, access, lba, blocks)
+    check_transfer(unit, access, lba, blocks, length_byte)
+    check_writable(mapped)
     return blocks * unit.block_size
 
 
 def _write_length_6(mapped: MappedLUN, cdb: bytes) -> int:
     lba, blocks = _range_6(cdb)
-    return _write_length(mapped, 0, lba, blocks)
+    return _write_length(mapped, 0, lba, blocks, _LENGTH_6)
 
 
 def _write_length_10(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_10(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_10)
 
 
 def _write_length_12(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_12(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_12)
 
 
 def _write_length_16(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = _unpack_16(cdb)
-    return _write_length(mapped, access, lba, blocks)
+    return _write_length(mapped, access, lba, blocks, _LENGTH_16)
 
 
-# Capacity, cache, medium.
+# Capacity and cache.
 
 
 def read_capacity_10(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -207,71 +225,21 @@ def synchronize_cache_16(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out
 def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
     """0 blocks means to the end. A store flushes all it has; IMMED is allowed to wait all the same."""
     if lba + blocks > unit.blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
+        raise lba_out_of_range(unit, lba)
     unit.store.flush()
     return Completion()
 
 
-def start_stop_unit(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
-    """SBC-3, START STOP UNIT: there is no spindle to stop, but a removable medium can leave.
-
-    With a POWER CONDITION the START and LOEJ bits mean nothing.
-    """
-    unit = mapped.logical_unit
-    _, _, _, power = layouts.START_STOP_UNIT.struct.unpack_from(cdb)
-    loej, start = power & _POWER["loej"], power & _POWER["start"]
-    if not power & _POWER["condition"] and loej:
-        if not unit.removable:
-            raise invalid_field(4, 1)
-        if unit.preventing:  # a locked tray moves neither way
-            raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.MEDIUM_REMOVAL_PREVENTED)
-        if start:
-            unit.load(by=nexus)
-            return Completion()
-    if not power & _POWER["no_flush"] and not start:
-        unit.store.flush()
-    if not power & _POWER["condition"] and loej:
-        unit.eject()
-    return Completion()
-
-
-def prevent_allow_medium_removal(
-    nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer
-) -> Completion:
-    """SBC-3, PREVENT ALLOW MEDIUM REMOVAL: holds for the nexus that said it, until it allows, leaves or a
-    reset.
-    """
-    unit = mapped.logical_unit
-    _, prevent = layouts.PREVENT_ALLOW_MEDIUM_REMOVAL.struct.unpack_from(cdb)
-    if not prevent & _PREVENT:
-        unit.preventing.pop(nexus, None)
-    elif not unit.removable:
-        raise invalid_field(4, 1)
-    else:
-        unit.preventing[nexus] = None
-    return Completion()
-
-
-def _start_stop_rule(cdb: bytes) -> ReservationRule:
-    """SBC-3: starting harms nobody, stopping and power conditions do."""
-    harmless = cdb[4] & _POWER["start"] and not cdb[4] & _POWER["condition"]
-    return ReservationRule.ALWAYS if harmless else ReservationRule.CONFLICT
-
-
-def _prevent_rule(cdb: bytes) -> ReservationRule:
-    """SPC-4: allowing removal harms nobody, preventing it does."""
-    return ReservationRule.CONFLICT if cdb[4] & _PREVENT else ReservationRule.ALWAYS
-
-
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
+_READ = _MEDIUM | CommandFlag.CHECKS_CONTROL
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
 COMMANDS: dict[int, Command] = {
-    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _MEDIUM, reservation=_READS),
-    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _MEDIUM, reservation=_READS),
-    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _MEDIUM, reservation=_READS),
-    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _MEDIUM, reservation=_READS),
+    Opcode.READ_6: Command(read_6, layouts.TRANSFER_6, _READ, reservation=_READS),
+    Opcode.READ_10: Command(read_10, layouts.TRANSFER_10, _READ, reservation=_READS),
+    Opcode.READ_12: Command(read_12, layouts.TRANSFER_12, _READ, reservation=_READS),
+    Opcode.READ_16: Command(read_16, layouts.TRANSFER_16, _READ, reservation=_READS),
     Opcode.WRITE_6: Command(write_6, layouts.TRANSFER_6, _MEDIUM, _write_length_6),
     Opcode.WRITE_10: Command(write_10, layouts.TRANSFER_10, _MEDIUM, _write_length_10),
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
@@ -281,10 +249,6 @@ COMMANDS: dict[int, Command] = {
     ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
-    Opcode.START_STOP_UNIT: Command(start_stop_unit, layouts.START_STOP_UNIT, reservation=_start_stop_rule),
-    Opcode.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(
-        prevent_allow_medium_removal, layouts.PREVENT_ALLOW_MEDIUM_REMOVAL, reservation=_prevent_rule
-    ),
 }
 
 # Under SERVICE ACTION IN (16).

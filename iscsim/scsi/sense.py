@@ -14,7 +14,16 @@ from iscsim.scsi.asc import ASC, asc_text
 from iscsim.scsi.layout import Layout, bits
 from iscsim.scsi.status import Status, status_name
 
-__all__ = ["ASC", "CheckCondition", "CommandFailed", "FieldPointer", "Sense", "SenseKey"]
+__all__ = [
+    "ASC",
+    "CheckCondition",
+    "CommandFailed",
+    "FieldPointer",
+    "ForwardedSense",
+    "SegmentPointer",
+    "Sense",
+    "SenseKey",
+]
 
 
 class SenseKey(IntEnum):
@@ -72,11 +81,30 @@ SENSE_KEY_SPECIFIC_DESCRIPTOR = Layout(
     "sense_key_specific" / construct.Bytes(3),
     construct.Padding(1),
 )
+FIELD_REPLACEABLE_UNIT_DESCRIPTOR = Layout(
+    "descriptor_type" / Int8ub, "additional_length" / Int8ub, construct.Padding(1), "code" / Int8ub
+)
 FIELD_POINTER = Layout("flags" / bits(sksv=1, in_cdb=1, _1=2, bpv=1, bit=3), "byte" / Int16ub)
 
+# NO SENSE and NOT READY have this in the place of the pointer (SPC-4, "Progress indication").
+PROGRESS = Layout("flags" / bits(sksv=1, _=7), "progress" / Int16ub)
+SEGMENT_POINTER = Layout("flags" / bits(sksv=1, _1=1, sd=1, _2=1, bpv=1, bit=3), "byte" / Int16ub)
+FORWARDED_DESCRIPTOR = Layout(
+    "descriptor_type" / Int8ub,
+    "additional_length" / Int8ub,
+    "flags" / bits(fsdt=1, _=3, source=4),
+    "status" / Int8ub,
+)
+
+MAXIMUM_SENSE_LENGTH = 252  # SPC-4: 8 bytes and an ADDITIONAL SENSE LENGTH of at most 244
 FIXED_CURRENT, FIXED_DEFERRED, DESCRIPTOR_CURRENT, DESCRIPTOR_DEFERRED = 0x70, 0x71, 0x72, 0x73
 _INFORMATION, _COMMAND_SPECIFIC, _SENSE_KEY_SPECIFIC, _BLOCK_COMMANDS = 0x00, 0x01, 0x02, 0x05
+_FORWARDED = 0x0C
+_LONGEST_FORWARDED = MAXIMUM_SENSE_LENGTH - FIXED.size - 1  # as much of it as fixed format has room for
+_SD, _BPV = SEGMENT_POINTER.masks("flags")["sd"], SEGMENT_POINTER.masks("flags")["bpv"]
+_FIELD_REPLACEABLE_UNIT = 0x03
 _VALID = 0x80
+_SKSV = PROGRESS.masks("flags")["sksv"]
 _INCORRECT_LENGTH = FIXED.masks("sense_key")["incorrect_length"]
 
 
@@ -104,11 +132,48 @@ class FieldPointer:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentPointer:
+    """Where EXTENDED COPY failed: a byte, and a bit of it, of the parameter list or of the segment descriptor
+    that COMMAND-SPECIFIC INFORMATION numbers.
+    """
+
+    byte: int
+    bit: int | None = None
+    in_segment: bool = False
+
+    def encode(self) -> bytes:
+        """The three bytes of sense-key specific data."""
+        bit = 0 if self.bit is None else _BPV | self.bit
+        return SEGMENT_POINTER.build(flags=0x80 | (_SD if self.in_segment else 0) | bit, byte=self.byte)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From three bytes. Raises `ValueError` when there are fewer."""
+        fields = SEGMENT_POINTER.parse(data)
+        flags = fields["flags"]
+        return cls(fields["byte"], flags & 7 if flags & _BPV else None, bool(flags & _SD))
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedSense:
+    """What one end of a third-party copy answered to the copy manager: its status and sense data.
+
+    ``source`` is 1 for the copy source and 2 for the copy destination.
+    """
+
+    source: int
+    status: int
+    sense: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Sense:
     """One piece of sense data.
 
     ``information`` and ``command_specific`` are None where they are not valid; ``sense_key_specific`` is None
-    or the three bytes of that field (`field_pointer` reads them). ``deferred`` speaks of an earlier command.
+    or the three bytes of that field (`field_pointer` and `segment_pointer` read them). ``deferred`` speaks of
+    an earlier command, ``forwarded`` of another unit's, and goes with COPY ABORTED only;
+    ``field_replaceable_unit`` is the number of the part that failed, 0 for none.
     """
 
     key: int
@@ -119,6 +184,8 @@ class Sense:
     sense_key_specific: bytes | None = None
     incorrect_length: bool = False
     deferred: bool = False
+    forwarded: ForwardedSense | None = None
+    field_replaceable_unit: int = 0
 
     @classmethod
     def of(cls, key: SenseKey, code: ASC, **more: Any) -> Self:
@@ -137,24 +204,52 @@ class Sense:
             return None
         return FieldPointer.parse(self.sense_key_specific)
 
+    @property
+    def segment_pointer(self) -> SegmentPointer | None:
+        """Where the fault of a copy lies, if the copy manager said so; only COPY ABORTED has one."""
+        if self.sense_key_specific is None or self.key != SenseKey.COPY_ABORTED:
+            return None
+        return SegmentPointer.parse(self.sense_key_specific)
+
+    @property
+    def progress(self) -> int | None:
+        """How far a long operation has come, in 65536ths, if the device server said so."""
+        if self.sense_key_specific is None or self.key not in (SenseKey.NO_SENSE, SenseKey.NOT_READY):
+            return None
+        return int(PROGRESS.parse(self.sense_key_specific)["progress"])
+
     def encode(self, descriptor: bool = False) -> bytes:
-        """The bytes on the wire: 18 in fixed format, 8 and its descriptors in descriptor format."""
+        """The bytes on the wire: 18 in fixed format, 8 and its descriptors in descriptor format.
+
+        What is forwarded comes on top.
+        """
         return self._encode_descriptor() if descriptor else self._encode_fixed()
 
     def _encode_fixed(self) -> bytes:
         # SPC-4: an INFORMATION that needs more than four bytes is not valid in fixed format.
         fits = self.information is not None and self.information < 1 << 32
         command_specific = self.command_specific or 0
-        return FIXED.build(
+        forwarded = self._forwarded_area()
+        if forwarded:  # SPC-4: where it begins is in byte 0 (of the source) or 1 (of the destination)
+            command_specific |= FIXED.size << (24 if self.forwarded and self.forwarded.source == 1 else 16)
+        fixed = FIXED.build(
             response_code=(FIXED_DEFERRED if self.deferred else FIXED_CURRENT) | (_VALID if fits else 0),
             sense_key=self.key | (_INCORRECT_LENGTH if self.incorrect_length else 0),
             information=self.information if fits else 0,
-            additional_length=FIXED.size - 8,
+            additional_length=FIXED.size - 8 + len(forwarded),
             command_specific=command_specific if command_specific < 1 << 32 else 0,
             asc=self.asc,
             ascq=self.ascq,
+            field_replaceable_unit=self.field_replaceable_unit,
             sense_key_specific=self.sense_key_specific or bytes(3),
         )
+        return fixed + forwarded
+
+    def _forwarded_area(self) -> bytes:
+        """Status and sense data of another unit, as they came."""
+        if self.forwarded is None:
+            return b""
+        return bytes((self.forwarded.status,)) + self.forwarded.sense[:_LONGEST_FORWARDED]
 
     def _encode_descriptor(self) -> bytes:
         descriptors = b"".join(self._descriptors())
@@ -191,8 +286,25 @@ class Sense:
                     sense_key_specific=self.sense_key_specific,
                 )
             )
+        if self.field_replaceable_unit:
+            found.append(
+                FIELD_REPLACEABLE_UNIT_DESCRIPTOR.build(
+                    descriptor_type=_FIELD_REPLACEABLE_UNIT,
+                    additional_length=2,
+                    code=self.field_replaceable_unit,
+                )
+            )
         if self.incorrect_length:
             found.append(bytes((_BLOCK_COMMANDS, 2, 0, _INCORRECT_LENGTH)))
+        if self.forwarded is not None:
+            area = self._forwarded_area()
+            header = FORWARDED_DESCRIPTOR.build(
+                descriptor_type=_FORWARDED,
+                additional_length=len(area) + 1,
+                flags=self.forwarded.source,
+                status=self.forwarded.status,
+            )
+            found.append(header + area[1:])
         return found
 
     @classmethod
@@ -219,6 +331,9 @@ class Sense:
         length = 8 + data[7] if len(data) > 7 else len(data)
         fields = FIXED.parse(data[:length].ljust(FIXED.size, b"\0"))
         specific = fields["sense_key_specific"]
+        forwarded = _parse_forwarded_area(fields, data[:length])
+        if forwarded is not None:
+            fields["command_specific"] &= 0xFFFF
         return cls(
             key=fields["sense_key"] & 0x0F,
             asc=fields["asc"],
@@ -228,6 +343,8 @@ class Sense:
             sense_key_specific=specific if specific[0] & 0x80 else None,
             incorrect_length=bool(fields["sense_key"] & _INCORRECT_LENGTH),
             deferred=deferred,
+            forwarded=forwarded,
+            field_replaceable_unit=fields["field_replaceable_unit"],
         )
 
     @classmethod
@@ -248,6 +365,19 @@ class Sense:
         return f"{name}: {text} ({self.key:02x}/{self.asc:02x}/{self.ascq:02x})"
 
 
+def _parse_forwarded_area(fields: dict[str, Any], data: bytes) -> ForwardedSense | None:
+    """What fixed sense data forwards, where its COMMAND-SPECIFIC INFORMATION says; None for nothing."""
+    if fields["sense_key"] & 0x0F != SenseKey.COPY_ABORTED:
+        return None
+    for source, start in (
+        (1, fields["command_specific"] >> 24),
+        (2, fields["command_specific"] >> 16 & 0xFF),
+    ):
+        if FIXED.size <= start < len(data):
+            return ForwardedSense(source, data[start], data[start + 1 :])
+    return None
+
+
 def _parse_descriptor_fields(descriptor: bytes) -> dict[str, Any]:
     """What one sense data descriptor says; unknown and cut ones say nothing."""
     match descriptor[0], len(descriptor):
@@ -259,15 +389,22 @@ def _parse_descriptor_fields(descriptor: bytes) -> dict[str, Any]:
         case (0x02, 8):
             specific = SENSE_KEY_SPECIFIC_DESCRIPTOR.parse(descriptor)["sense_key_specific"]
             return {"sense_key_specific": specific} if specific[0] & 0x80 else {}
+        case (0x03, 4):
+            return {"field_replaceable_unit": FIELD_REPLACEABLE_UNIT_DESCRIPTOR.parse(descriptor)["code"]}
         case (0x05, 4):
             return {"incorrect_length": bool(descriptor[3] & _INCORRECT_LENGTH)}
+        case (0x0C, length) if length >= FORWARDED_DESCRIPTOR.size:
+            fields = FORWARDED_DESCRIPTOR.parse(descriptor)
+            more = descriptor[FORWARDED_DESCRIPTOR.size :]
+            return {"forwarded": ForwardedSense(fields["flags"] & 0x0F, fields["status"], more)}
     return {}
 
 
 class CheckCondition(SCSIError):
     """A command handler gives up: the device server answers CHECK CONDITION with ``sense``.
 
-    ``field`` names the offending field of the CDB, as ``(byte, bit)`` or as a `FieldPointer`.
+    ``field`` names the offending field of the CDB, as ``(byte, bit)`` or as a `FieldPointer`; ``progress`` is
+    how far a long operation has come, in 65536ths.
     """
 
     def __init__(
@@ -277,9 +414,12 @@ class CheckCondition(SCSIError):
         *,
         field: tuple[int, int | None] | FieldPointer | None = None,
         information: int | None = None,
+        progress: int | None = None,
     ) -> None:
         pointer = FieldPointer(*field) if isinstance(field, tuple) else field
         specific = pointer.encode() if pointer else None
+        if progress is not None:
+            specific = PROGRESS.build(flags=_SKSV, progress=progress)
         self.sense = Sense.of(key, code, information=information, sense_key_specific=specific)
         super().__init__(str(self.sense))
 

@@ -15,7 +15,8 @@ from iscsim.scsi.completion import Completion
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun_list
-from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl, changeable_bits
+from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl
+from iscsim.scsi.mode_pages import ON_REQUEST, PageKey, changeable_bits, page_key
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.reservations import ReservationRule
@@ -32,7 +33,17 @@ _CMDDT = layouts.INQUIRY.masks("flags")["cmddt"]
 _DESC = layouts.REQUEST_SENSE.masks("flags")["desc"]
 _DBD = layouts.MODE_SENSE_6.masks("flags")["dbd"]
 _LLBAA = layouts.MODE_SENSE_10.masks("flags")["llbaa"]
-_LOGICAL_UNITS, _WELL_KNOWN, _ALL = 0, 1, 2  # SELECT REPORT
+_NOTHING = Sense.of(SenseKey.NO_SENSE, ASC.NO_ADDITIONAL_SENSE)
+# SELECT REPORT: are the units of the map listed, and the well-known one? The last three are about
+# conglomerates: administrative units alone, with those that are in none, and subsidiary units. None is here.
+_SELECTIONS = {
+    0x00: (True, False),
+    0x01: (False, True),
+    0x02: (True, True),
+    0x10: (False, False),
+    0x11: (True, False),
+    0x12: (False, False),
+}
 
 
 def test_unit_ready(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> Completion:
@@ -47,11 +58,14 @@ def inquiry(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     allocation_length, page = _inquiry_request(cdb)
     unit = mapped.logical_unit
     if page is None:
-        return Completion(Status.GOOD, unit.standard_inquiry.encode()[:allocation_length])
+        return Completion(Status.GOOD, unit.inquiry_through(nexus).encode()[:allocation_length])
     build = _VPD_PAGES.get(page)
     if build is None:
         raise invalid_field(2)
-    return Completion(Status.GOOD, build(unit, nexus)[:allocation_length])
+    data = build(unit, nexus)
+    if unit.access.hides(nexus):  # every page begins with the qualifier
+        data = bytes((Qualifier.NOT_CONNECTED << 5 | data[0],)) + data[1:]
+    return Completion(Status.GOOD, data[:allocation_length])
 
 
 def _inquiry_request(cdb: bytes) -> tuple[int, int | None]:
@@ -78,19 +92,23 @@ _VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
     VPDPage.DEVICE_IDENTIFICATION: lambda unit, nexus: vpd.encode_device_identification(
         unit.designators(nexus), unit.device_type
     ),
+    VPDPage.THIRD_PARTY_COPY: lambda unit, nexus: unit.third_party_copy.encode(unit.device_type),
+    VPDPage.EXTENDED_INQUIRY: lambda unit, nexus: unit.extended_inquiry.encode(unit.device_type),
     VPDPage.BLOCK_LIMITS: lambda unit, nexus: unit.block_limits.encode(unit.device_type),
     VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda unit, nexus: unit.characteristics.encode(unit.device_type),
     VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda unit, nexus: unit.provisioning.encode(unit.device_type),
+    VPDPage.REFERRALS: lambda unit, nexus: vpd.encode_referrals(unit.device_type),
 }
 
 
 def report_luns(nexus: ITNexus, mapped: MappedLUN | None, cdb: bytes, data_out: Buffer) -> Completion:
     """SPC-4, REPORT LUNS: the nexus' own list; its length field counts all, however little is asked for."""
     _, select_report, allocation_length = layouts.REPORT_LUNS.struct.unpack_from(cdb)
-    if select_report > _ALL:
+    if select_report not in _SELECTIONS:
         raise invalid_field(2)
-    luns = [] if select_report == _WELL_KNOWN else nexus.lun_map.luns()
-    if select_report != _LOGICAL_UNITS:
+    with_units, with_well_known = _SELECTIONS[select_report]
+    luns = nexus.lun_map.luns() if with_units else []
+    if with_well_known:
         luns.append(REPORT_LUNS_WELL_KNOWN_LUN)
     nexus.clear(UnitAttention.REPORTED_LUNS_CHANGED)
     return Completion(Status.GOOD, encode_lun_list(luns)[:allocation_length])
@@ -102,11 +120,23 @@ def request_sense(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffe
     attention = nexus.take(unit)
     if attention is not None:
         return _sense_data(Sense.of(SenseKey.UNIT_ATTENTION, attention.value), cdb)
+    busy = unit.erasure.busy(nexus)
+    if busy is not None:
+        return _sense_data(busy.sense, cdb)
     try:
+        unit.access.check(nexus, CommandFlag.NONE)
         unit.check_medium()
     except CheckCondition as condition:
         return _sense_data(condition.sense, cdb)
-    return _sense_data(Sense.of(SenseKey.NO_SENSE, ASC.NO_ADDITIONAL_SENSE), cdb)
+    return _sense_data(_predicted_failure(unit) or unit.power.sense or _NOTHING, cdb)
+
+
+def _predicted_failure(unit: LogicalUnit) -> Sense | None:
+    """SPC-4, MRIE 6: an informational exception is told to who asks."""
+    exceptions = unit.informational_exceptions
+    if exceptions.test and exceptions.method == ON_REQUEST:
+        return Sense.of(SenseKey.NO_SENSE, ASC.FAILURE_PREDICTION_THRESHOLD_EXCEEDED_FALSE)
+    return None
 
 
 def _sense_data(sense: Sense, cdb: bytes) -> Completion:
@@ -140,27 +170,41 @@ def _mode_parameters(mapped: MappedLUN, page: int, subpage: int, *, with_descrip
 
 
 def _mode_pages(unit: LogicalUnit, code: int, subpage: int, control: PageControl) -> tuple[bytes, ...]:
-    """The pages asked for, by code, ascending.
-
-    No page here has subpages: FFh asks for page and subpages alike.
-    """
+    """The pages asked for, by code and subpage, ascending."""
     if control == PageControl.SAVED:
         raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.SAVING_PARAMETERS_NOT_SUPPORTED, field=(2, 7))
-    if subpage not in (0, ALL_SUBPAGES):
-        raise invalid_field(3)
     pages = unit.default_mode_pages if control == PageControl.DEFAULT else unit.mode_pages()
-    if code != ModePageCode.ALL:
-        if code not in pages:
-            raise invalid_field(2, 5)
-        pages = {code: pages[code]}
-    if control == PageControl.CHANGEABLE:
-        return tuple(page[:2] + changeable_bits(page)[2:] for page in pages.values())
-    return tuple(pages.values())
+    found = [pages[key] for key in _page_keys(list(pages), code, subpage)]
+    return tuple(_changeable(page) for page in found) if control == PageControl.CHANGEABLE else tuple(found)
+
+
+def _page_keys(there: list[PageKey], code: int, subpage: int) -> list[PageKey]:
+    """SPC-4: 3Fh asks for every page, subpage FFh for the page and its subpages."""
+    if code == ModePageCode.ALL:
+        if subpage not in (0, ALL_SUBPAGES):
+            raise invalid_field(3)
+        return [key for key in there if subpage or not key[1]]
+    found = [key for key in there if key[0] == code]
+    if not found:
+        raise invalid_field(2, 5)
+    if subpage != ALL_SUBPAGES:
+        found = [key for key in found if key[1] == subpage]
+    if not found:
+        raise invalid_field(3)
+    return found
+
+
+def _changeable(page: bytes) -> bytes:
+    """The page with masks for values."""
+    header = 2 if page_key(page)[1] == 0 else 4
+    return page[:header] + changeable_bits(page)[header:]
 
 
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
-_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
+# What works before anything else does.
+_BEFORE_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION | CommandFlag.IN_ANY_ACCESS_STATE
+_IN_STANDBY = CommandFlag.IN_STANDBY
 
 COMMANDS: dict[int, Command] = {
     Opcode.TEST_UNIT_READY: Command(
@@ -170,8 +214,8 @@ COMMANDS: dict[int, Command] = {
         request_sense, layouts.REQUEST_SENSE, _BEFORE_ATTENTION, reservation=_ALWAYS
     ),
     Opcode.INQUIRY: Command(inquiry, layouts.INQUIRY, _BEFORE_ATTENTION, reservation=_ALWAYS),
-    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, reservation=_READS),
-    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, reservation=_READS),
+    Opcode.MODE_SENSE_6: Command(mode_sense_6, layouts.MODE_SENSE_6, _IN_STANDBY, reservation=_READS),
+    Opcode.MODE_SENSE_10: Command(mode_sense_10, layouts.MODE_SENSE_10, _IN_STANDBY, reservation=_READS),
     Opcode.REPORT_LUNS: Command(report_luns, layouts.REPORT_LUNS, _BEFORE_ATTENTION, reservation=_ALWAYS),
 }
 
@@ -204,7 +248,7 @@ def answer_well_known(nexus: ITNexus, cdb: bytes) -> Completion:
         case Opcode.REPORT_LUNS:
             return report_luns(nexus, None, cdb, b"")
         case Opcode.REQUEST_SENSE:
-            return _sense_data(Sense.of(SenseKey.NO_SENSE, ASC.NO_ADDITIONAL_SENSE), cdb)
+            return _sense_data(_NOTHING, cdb)
         case Opcode.TEST_UNIT_READY:
             return Completion()
     raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_COMMAND_OPERATION_CODE, field=(0, None))

@@ -6,6 +6,7 @@ after `resize` or `close`; what a later write puts into its blocks shows through
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -24,6 +25,7 @@ MAXIMUM_BLOCKS: Final = 1 << 63
 _CHUNK_MASK: Final = CHUNK_SIZE - 1
 _CHUNK_SHIFT: Final = 22
 _BLOCK_SIZES: Final = (512, 1024, 2048, 4096)
+_HAS_HOLES: Final = hasattr(os, "SEEK_DATA")
 _HAS_PWRITE: Final = hasattr(os, "pwrite")  # not on Windows
 _synchronise = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have only fsync
 
@@ -44,6 +46,11 @@ class BlockStore(Protocol):
         """``blocks * block_size``."""
         ...
 
+    @property
+    def allocated_size(self) -> int:
+        """Bytes that take space, about; the rest reads as zeros."""
+        ...
+
     def read(self, lba: int, blocks: int) -> memoryview:
         """The bytes of ``blocks`` blocks from ``lba``, to be read and not written; zeros where nothing was
         written.
@@ -56,6 +63,13 @@ class BlockStore(Protocol):
 
     def unmap(self, lba: int, blocks: int) -> None:
         """Forget the blocks: they read as zeros, and what they took is free again."""
+        ...
+
+    def next_written(self, lba: int) -> int:
+        """The first block from ``lba`` on that may hold something; ``blocks`` when there is none.
+
+        What lies before it reads as zeros. A store that cannot tell says ``lba``.
+        """
         ...
 
     def flush(self) -> None:
@@ -159,6 +173,14 @@ class MemoryStore:
         else:
             _clear(self._chunks[index], start, end)
 
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`: as exact as the chunks are."""
+        first = lba << self._shift >> _CHUNK_SHIFT
+        if first in self._chunks:
+            return lba
+        found = min((index for index in self._chunks if index > first), default=None)
+        return self.blocks if found is None else found << _CHUNK_SHIFT >> self._shift
+
     def flush(self) -> None:
         """Memory is where it is; there is nothing to wait for."""
 
@@ -253,6 +275,12 @@ class FileStore:
         """In bytes."""
         return self.blocks << self._shift
 
+    @property
+    def allocated_size(self) -> int:
+        """Bytes of the file that are on its disk, holes not among them."""
+        status = os.fstat(self._descriptor)
+        return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512  # not on Windows
+
     def _mapped(self, size: int) -> tuple[mmap.mmap, memoryview]:
         access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE
         try:
@@ -302,6 +330,18 @@ class FileStore:
     def _zero(self, start: int, end: int) -> None:
         while start < end:
             start += self._put(_ZEROS[: min(end - start, CHUNK_SIZE)], start)
+
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`: what the file system knows of holes."""
+        if not _HAS_HOLES:
+            return lba
+        try:
+            found = os.lseek(self._descriptor, lba << self._shift, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a file system that does not tell
+                return lba
+            return self.blocks
+        return min(max(found >> self._shift, lba), self.blocks)
 
     def flush(self) -> None:
         """See `BlockStore.flush`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import construct
 from construct import Int8ub, Int16ub, Padding
 
 from iscsim.scsi import cdb as layouts
+from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits
@@ -90,7 +91,15 @@ def _by_service_action(table: Table, opcode: int, service_action: int) -> Comman
 
 
 def _is_supported(row: Command, unit: LogicalUnit) -> bool:
-    return unit.thin or not row.flags & CommandFlag.THIN_ONLY
+    return all(holds(unit) for flag, holds in _CONDITIONS.items() if row.flags & flag)
+
+
+_CONDITIONS: dict[CommandFlag, Callable[[LogicalUnit], bool]] = {
+    CommandFlag.THIN_ONLY: lambda unit: unit.thin,
+    CommandFlag.LONG_CDB_ONLY: lambda unit: unit.long_cdbs,
+    CommandFlag.ASYMMETRIC_ONLY: lambda unit: bool(unit.access.modes),
+    CommandFlag.EXPLICIT_ONLY: lambda unit: bool(unit.access.modes & AccessModes.EXPLICIT),
+}
 
 
 def _all_commands(table: Table, unit: LogicalUnit, timeouts: bool) -> bytes:
@@ -124,15 +133,18 @@ def _one_command(
 
 def cdb_usage(layout: Layout, opcode: int, service_action: int = 0) -> bytes:
     """CDB USAGE DATA: a 1 for every bit that is looked at, with the codes themselves in their places."""
-    usage = bytearray()
+    codes = {"opcode": opcode, "service_action": service_action, "additional_cdb_length": layout.size - 8}
+    usage = b""
     for field in layout.construct.subcons:
+        size = field.sizeof()
         if field.name is None:
-            usage += bytes(field.sizeof())
+            usage += bytes(size)
+        elif field.name in codes:
+            usage += codes[field.name].to_bytes(size, "big")
         elif isinstance(field.subcon, construct.Transformed):
-            usage.append(sum(layout.masks(field.name).values()))
+            masks = layout.masks(field.name)
+            code = service_action if masks.pop("service_action", 0) else 0
+            usage += bytes((sum(masks.values()) | code,))
         else:
-            usage += b"\xff" * field.sizeof()
-    usage[0] = opcode
-    if "service_action" in layout.fields:
-        usage[1] = service_action
-    return bytes(usage)
+            usage += b"\xff" * size
+    return usage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
-from iscsim.scsi.command import Command, CommandFlag, invalid_field
+from iscsim.scsi.command import Command, CommandFlag, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
@@ -19,6 +19,8 @@ __all__ = ["COMMANDS"]
 _NOTHING, _ALL_BLOCKS, _RESERVED, _ONE_BLOCK = range(4)  # BYTCHK
 # By the group code of the operation code (SPC-4): 10, 12 and 16 bytes.
 _TRANSFERS = {1: layouts.TRANSFER_10, 5: layouts.TRANSFER_12, 4: layouts.TRANSFER_16}
+_LENGTH_BYTES = {1: 7, 5: 6, 4: 10}
+_COMPARE_AND_WRITE_LENGTH_BYTE = 13
 
 
 def _range(unit: LogicalUnit, cdb: bytes) -> tuple[int, int, int]:
@@ -26,8 +28,9 @@ def _range(unit: LogicalUnit, cdb: bytes) -> tuple[int, int, int]:
 
     Checked.
     """
-    _, flags, lba, blocks = _TRANSFERS[cdb[0] >> 5].struct.unpack_from(cdb)
-    check_transfer(unit, flags, lba, blocks)
+    group = cdb[0] >> 5
+    _, flags, lba, blocks = _TRANSFERS[group].struct.unpack_from(cdb)
+    check_transfer(unit, flags, lba, blocks, _LENGTH_BYTES[group])
     return flags, lba, blocks
 
 
@@ -88,7 +91,7 @@ def write_and_verify(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Bu
 
     Whole blocks that came, as WRITE.
     """
-    check_writable(mapped)
+    _write_and_verify_length(mapped, cdb)
     unit = mapped.logical_unit
     _, lba, blocks = _range(unit, cdb)
     length = whole_blocks_length(unit, blocks, data_out)
@@ -100,9 +103,16 @@ def write_and_verify(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Bu
     return Completion()
 
 
+def _write_and_verify_length(mapped: MappedLUN, cdb: bytes) -> int:
+    """With BYTCHK or without, what is read back is compared; its other two values are reserved here."""
+    if cdb[1] >> 1 & 0b11 > _ALL_BLOCKS:
+        raise invalid_field(1, 2)
+    return _write_length(mapped, cdb)
+
+
 def _write_length(mapped: MappedLUN, cdb: bytes) -> int:
-    check_writable(mapped)
     _, _, blocks = _range(mapped.logical_unit, cdb)
+    check_writable(mapped)
     return blocks * mapped.logical_unit.block_size
 
 
@@ -112,7 +122,7 @@ def compare_and_write(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: B
     """
     length = _compare_and_write_length(mapped, cdb)
     if len(data_out) != length:
-        raise invalid_field(13)
+        raise invalid_field(_COMPARE_AND_WRITE_LENGTH_BYTE)
     unit = mapped.logical_unit
     _, access, lba, blocks = layouts.COMPARE_AND_WRITE.struct.unpack_from(cdb)
     if blocks:
@@ -124,11 +134,11 @@ def compare_and_write(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: B
 
 
 def _compare_and_write_length(mapped: MappedLUN, cdb: bytes) -> int:
-    check_writable(mapped)
     _, access, lba, blocks = layouts.COMPARE_AND_WRITE.struct.unpack_from(cdb)
-    check_transfer(mapped.logical_unit, access, lba, blocks)
+    check_transfer(mapped.logical_unit, access, lba, blocks, _COMPARE_AND_WRITE_LENGTH_BYTE)
     if blocks > MAXIMUM_COMPARE_AND_WRITE_BLOCKS:
-        raise invalid_field(13)
+        raise invalid_field(_COMPARE_AND_WRITE_LENGTH_BYTE)
+    check_writable(mapped)
     return int(2 * blocks * mapped.logical_unit.block_size)
 
 
@@ -137,9 +147,9 @@ def orwrite(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
 
     Whole blocks that came, as WRITE.
     """
-    check_writable(mapped)
     unit = mapped.logical_unit
     access, lba, blocks = _range(unit, cdb)
+    check_writable(mapped)
     length = whole_blocks_length(unit, blocks, data_out)
     if length:
         old = int.from_bytes(unit.read(lba, length // unit.block_size), "little")
@@ -156,7 +166,7 @@ def pre_fetch(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -
     unit = mapped.logical_unit
     _, _, lba, blocks = _TRANSFERS[cdb[0] >> 5].struct.unpack_from(cdb)
     if lba + blocks > unit.blocks:
-        raise CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LBA_OUT_OF_RANGE)
+        raise lba_out_of_range(unit, lba)
     return Completion()
 
 
@@ -167,9 +177,15 @@ COMMANDS: dict[int, Command] = {
     Opcode.VERIFY_10: Command(verify, layouts.VERIFY_10, _MEDIUM, _verify_length, reservation=_READS),
     Opcode.VERIFY_12: Command(verify, layouts.VERIFY_12, _MEDIUM, _verify_length, reservation=_READS),
     Opcode.VERIFY_16: Command(verify, layouts.VERIFY_16, _MEDIUM, _verify_length, reservation=_READS),
-    Opcode.WRITE_AND_VERIFY_10: Command(write_and_verify, layouts.VERIFY_10, _MEDIUM, _write_length),
-    Opcode.WRITE_AND_VERIFY_12: Command(write_and_verify, layouts.VERIFY_12, _MEDIUM, _write_length),
-    Opcode.WRITE_AND_VERIFY_16: Command(write_and_verify, layouts.VERIFY_16, _MEDIUM, _write_length),
+    Opcode.WRITE_AND_VERIFY_10: Command(
+        write_and_verify, layouts.VERIFY_10, _MEDIUM, _write_and_verify_length
+    ),
+    Opcode.WRITE_AND_VERIFY_12: Command(
+        write_and_verify, layouts.VERIFY_12, _MEDIUM, _write_and_verify_length
+    ),
+    Opcode.WRITE_AND_VERIFY_16: Command(
+        write_and_verify, layouts.VERIFY_16, _MEDIUM, _write_and_verify_length
+    ),
     Opcode.COMPARE_AND_WRITE: Command(
         compare_and_write,
         layouts.COMPARE_AND_WRITE,

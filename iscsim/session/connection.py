@@ -33,6 +33,8 @@ class Phase(Enum):
     FULL_FEATURE = auto()
     DISCOVERY = auto()
     """The full feature phase of a discovery session (RFC 7143 section 4.3)."""
+    LOGOUT_REQUESTED = auto()
+    """The full feature phase, after the target has asked for a logout (RFC 7143 section 8.1.1)."""
     LOGGED_OUT = auto()
 
 

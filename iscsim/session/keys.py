@@ -243,3 +243,10 @@ KEYS: dict[str, Key] = {key.name: key for key in _TABLE}
 
 #: Keys of the security stage, handed to the authentication method.
 SECURITY_KEYS = frozenset(key.name for key in _TABLE if key.rule is Rule.AUTHENTICATION)
+
+_ANY_CASE = {name.lower(): name for name in KEYS}
+
+
+def in_any_case(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """``pairs`` with known keys as the RFC spells them, for a target that does not care."""
+    return [(_ANY_CASE.get(name.lower(), name), value) for name, value in pairs]

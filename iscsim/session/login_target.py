@@ -9,7 +9,7 @@ from iscsim.errors import LocalProtocolError, NegotiationError
 from iscsim.pdu import DEFAULT_MAX_RECV_DATA_SEGMENT_LENGTH, LoginRequest, LoginResponse, LoginStatus, Stage
 from iscsim.pdu.text import MAX_TEXT_LENGTH, Pair, encode_text, parse_list, shown
 from iscsim.session.chap import ChapConfig, ChapReflected, ChapTarget, Randomness
-from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, SessionType
+from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, Rule, SessionType, in_any_case
 from iscsim.session.login_status import RedirectLogin, login_error
 from iscsim.session.negotiation import Negotiator
 from iscsim.session.parameters import Parameters, Wishes
@@ -50,16 +50,19 @@ class LoginPolicy(Protocol):
     """What the target node decides. Each method may raise NegotiationError with the status to answer."""
 
     @property
-    def portal_group_tag(self) -> int:
-        """The tag of the portal group the connection came in through."""
+    def portal_group_tag(self) -> int | None:
+        """The tag of the portal group the connection came in through; None to keep it to itself."""
 
     def find_target(self, initiator_name: str, target_name: str) -> TargetView:
         """The target of that name, if this initiator may use it here (0x0203, 0x0202, RedirectLogin)."""
 
     def find_session(
-        self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int
+        self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int, cid: int
     ) -> Parameters:
-        """The parameters of the session a connection with a TSIH other than 0 joins (0x020a)."""
+        """The parameters of the session a connection with a TSIH other than 0 joins (0x0206, 0x0208, 0x020a).
+
+        Asked only when the initiator has proven who it is: others must not learn which sessions there are.
+        """
 
     def authentication(
         self, initiator_name: str, session_type: SessionType, target: TargetView | None
@@ -94,6 +97,7 @@ class TargetLogin:
         self._security = _Security(None, rng)
         self._target: TargetView | None = None
         self._initiator_name = ""
+        self._asked = False
         #: What was agreed on, once complete.
         self.result: LoginResult | None = None
         #: Why the login failed.
@@ -144,6 +148,8 @@ class TargetLogin:
         self._check_request(request)
         pairs = self._exchange.receive(bytes(request.data), request.continuation)
         if pairs is not None:
+            if self._policy.wishes(self._target).any_case:
+                pairs = in_any_case(pairs)
             self._exchange.put(self._answer(request, pairs))
         data, continued = self._exchange.take()
         response = self._response(request, data, continued)
@@ -202,8 +208,12 @@ class TargetLogin:
             negotiator = self._negotiator = self._identify(request, pairs)
             opening = self._opening(negotiator)
         if self._stage == Stage.OPERATIONAL_NEGOTIATION:
+            self._join(request, negotiator)
             answers = negotiator.receive(pairs)
-            return opening + answers + negotiator.offer(final=request.transit)
+            offers = negotiator.offer(final=request.transit)
+            # RFC 7143 section 11.13.6: with the T bit nothing is sent that may be answered
+            self._asked = any(KEYS[name].rule is not Rule.DECLARATION for name, _ in offers)
+            return opening + answers + offers
         security = [pair for pair in pairs if pair[0] in SECURITY_KEYS]
         others = [pair for pair in pairs if pair[0] not in SECURITY_KEYS]
         negotiator.seen.add(security)
@@ -222,15 +232,21 @@ class TargetLogin:
         if config is not None and config.required and self._stage != Stage.SECURITY_NEGOTIATION:
             raise login_error(LoginStatus.AUTHENTICATION_FAILURE, "authentication was skipped", "6.3.1")
         self._security = _Security(config, self._rng)
-        session = None
-        if request.tsih != 0:
-            session = self._policy.find_session(name, self._target, request.isid, request.tsih)
-        wishes = self._policy.wishes(self._target)
-        return Negotiator(Role.TARGET, wishes, session_type=session_type, session=session)
+        return Negotiator(Role.TARGET, self._policy.wishes(self._target), session_type=session_type)
+
+    def _join(self, request: LoginRequest, negotiator: Negotiator) -> None:
+        """Find the session a further connection joins, once security is behind us."""
+        if request.tsih != 0 and not negotiator.joins:
+            negotiator.join(
+                self._policy.find_session(
+                    self._initiator_name, self._target, request.isid, request.tsih, request.cid
+                )
+            )
 
     def _opening(self, negotiator: Negotiator) -> list[Pair]:
         """What the first whole response tells the initiator (RFC 7143 sections 6.3.1 and 13.6)."""
-        pairs = [("TargetPortalGroupTag", str(self._policy.portal_group_tag))]
+        tag = self._policy.portal_group_tag
+        pairs = [] if tag is None else [("TargetPortalGroupTag", str(tag))]
         if self._target is not None and self._target.alias and negotiator.session_type is SessionType.NORMAL:
             pairs.append(("TargetAlias", self._target.alias))
         return negotiator.declare(pairs)
@@ -240,8 +256,9 @@ class TargetLogin:
     def _transit(self, request: LoginRequest, response: LoginResponse) -> None:
         """Grant the transition the initiator asks for, if this stage is done."""
         assert self._negotiator is not None
-        if not self._security.complete or self._negotiator.pending:
+        if not self._security.complete or self._negotiator.pending or self._asked:
             return
+        self._join(request, self._negotiator)
         next_stage = request.next_stage
         if self._stage == Stage.SECURITY_NEGOTIATION and self._negotiator.needs_operational_stage:
             next_stage = Stage.OPERATIONAL_NEGOTIATION

@@ -86,6 +86,15 @@ class Negotiator:
         self._peer_declared: dict[str, str] = {}
         self.target_addresses: list[str] = []
 
+    @property
+    def joins(self) -> bool:
+        """Whether this is a further connection of a session."""
+        return self._session is not None
+
+    def join(self, session: Parameters) -> None:
+        """From now on this is a further connection of the session with these parameters."""
+        self._session = session
+
     # -- what we send
 
     def declare(self, pairs: Iterable[Pair]) -> list[Pair]:
@@ -98,15 +107,15 @@ class Negotiator:
         """What we still have to propose or declare in the operational stage; each pair only once.
 
         ``final`` says that the peer has no more to propose: then a target proposes what it cannot do
-        without. It volunteers nothing else but its MaxRecvDataSegmentLength, because open-iscsi gives
-        up on keys that it does not know.
+        without. It volunteers nothing else but its MaxRecvDataSegmentLength and what it is told to, because
+        open-iscsi gives up on keys that it does not know.
         """
         names: list[str] = []
         if self.role is Role.INITIATOR:
             names += [name for name in _OFFERED if self._is_to_be_offered(KEYS[name])]
         else:
             names.append("MaxRecvDataSegmentLength")
-            names += self._needed_by_target() if final else []
+            names += [*self._needed_by_target(), *self._volunteered()] if final else []
         fresh = [name for name in names if name not in self._declared and name not in self._offered]
         return [self._propose(KEYS[name]) for name in fresh if name not in self._results]
 
@@ -120,10 +129,14 @@ class Negotiator:
         """True when skipping the operational stage would leave us without a required digest."""
         return any("None" not in self.wishes.choices(name) for name in _DIGESTS)
 
-    def _is_to_be_offered(self, key: Key) -> bool:
+    def _is_in_scope(self, key: Key) -> bool:
+        """Whether ``key`` means anything in this kind of session, and on this connection of it."""
         if self.session_type is SessionType.DISCOVERY and key.irrelevant_in_discovery:
             return False
-        if self._session is not None and key.use is Use.LEADING_ONLY:
+        return self._session is None or key.use is not Use.LEADING_ONLY
+
+    def _is_to_be_offered(self, key: Key) -> bool:
+        if not self._is_in_scope(key):
             return False
         if key.name == "TaskReporting":
             return {"RFC3720", "ResponseFence"} <= set(self.wishes.task_reporting)
@@ -141,6 +154,11 @@ class Negotiator:
         if leading and "FirstBurstLength" not in self.seen and self._burst_lengths_disagree():
             needed.append("FirstBurstLength")
         return needed
+
+    def _volunteered(self) -> list[str]:
+        """Keys the initiator did not mention, for a target that is to bring them up."""
+        names = self.wishes.volunteered
+        return [name for name in names if name not in self.seen and self._is_in_scope(KEYS[name])]
 
     def _propose(self, key: Key) -> Pair:
         value = self._our_value(key)

@@ -35,6 +35,13 @@ LIST_ATTRIBUTES = {
     "TaskReporting": "task_reporting",
 }
 
+#: Keys a target may bring up: it negotiates all but what it declares.
+VOLUNTEERED = (
+    *(name for name in NUMBER_ATTRIBUTES if name != "MaxRecvDataSegmentLength"),
+    *BOOLEAN_ATTRIBUTES,
+    *LIST_ATTRIBUTES,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
@@ -43,7 +50,10 @@ class Wishes:
     The digest tuples are in order of preference; one without ``"None"`` makes that digest required.
     ``task_reporting`` is offered only when it has RFC3720 and ResponseFence (RFC 7143 section 13.23),
     ``protocol_level`` only when it is not 1. ``repetition`` lets the peer declare a key again with the same
-    value, which RFC 7143 section 6.3 forbids. Lengths in bytes, times in seconds.
+    value, which RFC 7143 section 6.3 forbids. ``volunteered`` names keys a target brings up by itself:
+    open-iscsi gives up when it does not know one. With ``any_case`` a target takes a key however it is
+    spelt, where RFC 7143 section 6.1 has capitals and small letters differ. Lengths in bytes, times in
+    seconds.
 
     Raises ConfigError when a value is outside the range of its key (RFC 7143 chapter 13).
     """
@@ -65,6 +75,8 @@ class Wishes:
     task_reporting: tuple[str, ...] = ("RFC3720",)
     protocol_level: int = 1
     repetition: bool = False
+    volunteered: tuple[str, ...] = ()
+    any_case: bool = False
 
     def __post_init__(self) -> None:
         for name, attribute in NUMBER_ATTRIBUTES.items():
@@ -75,6 +87,8 @@ class Wishes:
             known = _TASK_REPORTING if name == "TaskReporting" else _DIGESTS
             if not self.choices(name) or not set(self.choices(name)) <= set(known):
                 raise ConfigError(f"{attribute} is {self.choices(name)}, not some of {', '.join(known)}")
+        if unfit := set(self.volunteered) - set(VOLUNTEERED):
+            raise ConfigError(f"volunteered keys {sorted(unfit)}, not some of {', '.join(VOLUNTEERED)}")
         if self.first_burst_length > self.max_burst_length:
             raise ConfigError(
                 f"first_burst_length {self.first_burst_length} exceeds "

@@ -136,6 +136,23 @@ class DataOutTransfer:
         self._asked = length
 
     @property
+    def unsolicited(self) -> bool:
+        """Whether unsolicited Data-Out is still to come."""
+        return self._unsolicited is not None
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether the initiator owes data: unsolicited, or asked for."""
+        return bool(self._bursts) or self._unsolicited is not None
+
+    def limit(self, wanted_length: int) -> None:
+        """The device server wants less than the initiator has; before anything is asked for."""
+        if wanted_length < self.length:
+            self.length = wanted_length
+            self._room = min(self._room, wanted_length)
+            self._buffer = memoryview(self._buffer)[:wanted_length] if wanted_length else b""
+
+    @property
     def may_ask(self) -> bool:
         """Whether an R2T is due: data is left to ask for, and MaxOutstandingR2T allows one more."""
         if self._unsolicited is not None or self.failure is not None or self._asked >= self.length:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from iscsim.pdu import (
     PADS,
     RESERVED_TAG,
-    BidirectionalReadLength,
-    Buffer,
     ReadyToTransfer,
     RejectReason,
     SCSICommand,
     SCSIDataIn,
     SCSIDataOut,
-    SCSIResponse,
+    TaskAttribute,
     UnknownAHS,
 )
-from iscsim.scsi.completion import Completion
+from iscsim.scsi.asc import ASC
+from iscsim.scsi.completion import Completion, PreemptAndAbortCompletion
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.session.numbering import SERIAL_MASK
-from iscsim.session.transfer import DataOutFailure, DataOutTransfer, bursts
+from iscsim.session.transfer import DataOutFailure, DataOutTransfer
+from iscsim.target.responder import Responder
 from iscsim.target.room import WriteRoom
-from iscsim.target.task import Task
-from iscsim.target.task_management import data_ended
+from iscsim.target.task import Task, failure_sense
+from iscsim.target.task_management import abort_preempted, data_ended
 
 if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
     from iscsim.target.connection import TargetConnection
     from iscsim.target.session import TargetSession
 
@@ -35,6 +39,7 @@ _flags = SCSIDataIn.codec.pack_flags  # opcode and flags as one number
 # final, acknowledge, overflow, underflow, status_present
 _EXACT = _flags[True, False, False, False, True]
 _UNDERFLOW = _flags[True, False, False, True, True]
+_SIMPLE, _ACA = int(TaskAttribute.SIMPLE), int(TaskAttribute.ACA)
 _MAX_IMMEDIATE_TASKS = 8
 """Immediate writes a connection may have open; one more is rejected (RFC 7143 section 4.2.2.1)."""
 
@@ -50,6 +55,12 @@ class CommandService:
         self._delayed: list[tuple[float, int, Task, Completion]] = []
         self._delayed_count = 0
         self._quick_length = 0
+        self._data_out_timeout_s = connection.entity.policy.data_out_timeout_s
+        self._watching = False
+        self._task_sets = connection.entity.task_sets
+        self._restricted = connection.entity.task_sets.restricted
+        self.ready: deque[Task] = deque()
+        """Tasks that may begin once less is owed to the initiator."""
 
     def begin(self, session: TargetSession) -> None:
         """The session is there: remember what every command asks for."""
@@ -57,6 +68,8 @@ class CommandService:
         self._window = session.window
         if session.nexus is not None:  # a discovery session has none, and gets no commands
             self._nexus = session.nexus
+            self._responder = Responder(self._connection, session, session.nexus)
+            self._connection.entity.room.join(self._connection)
         self.update_limits()
 
     def update_limits(self) -> None:
@@ -78,7 +91,14 @@ class CommandService:
         elif not connection.admits_immediate(pdu):
             return
         tag = pdu.initiator_task_tag
-        if pdu.write or pdu.ahs or tag in self._session.tasks or tag == RESERVED_TAG:
+        if (
+            pdu.write
+            or pdu.ahs
+            or tag in self._session.tasks
+            or tag == RESERVED_TAG
+            or pdu.task_attribute > _SIMPLE
+            or self._restricted
+        ):
             self._begin(pdu)
         else:
             if not pdu.immediate:
@@ -98,17 +118,87 @@ class CommandService:
             return
         if tag in tasks:  # an aborted task whose late data now cannot be told from that of the new one
             self._bury(tasks[tag])
-        wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb)
-        length = pdu.expected_data_transfer_length if pdu.write else 0
-        transfer = DataOutTransfer(length, wanted, self._session.parameters)
-        transfer.begin(pdu.data, pdu.final or not pdu.write)
-        task = Task(pdu, transfer, self._connection, wanted)
-        pdu.data = b""  # the transfer has it: do not keep the whole segment alive
-        if transfer.complete:
-            self._execute(task)
+        attribute = pdu.task_attribute
+        if (self._restricted or attribute > _SIMPLE) and self._held_back(pdu):
+            self._open(pdu, dormant=True)
+        elif attribute == _ACA or (pdu.write and not pdu.final):
+            self._open(pdu)
         else:
-            tasks[tag] = task
-            self._ask(task)
+            length = pdu.expected_data_transfer_length if pdu.write else 0
+            wanted = self._device_server.data_out_length(self._nexus, pdu.lun, pdu.whole_cdb, length)
+            transfer = DataOutTransfer(length, wanted, self._session.parameters)
+            transfer.begin(pdu.data, True)
+            if transfer.complete:
+                self._perform(pdu, transfer, wanted)
+                return
+            task = Task(pdu, transfer, self._connection, wanted, kept_length=len(pdu.data))
+            pdu.data = b""  # the transfer has it: do not keep the whole segment alive
+            self._admit(task)
+            self._go_on(task)
+
+    def _unit(self, lun: bytes) -> LogicalUnit | None:
+        mapped = self._nexus.lun_map.lookup(lun)
+        return mapped.logical_unit if mapped is not None else None
+
+    def _held_back(self, pdu: SCSICommand) -> bool:
+        return self._task_sets.holds_back(self._unit(pdu.lun), pdu.task_attribute)
+
+    def _open(self, pdu: SCSICommand, *, dormant: bool = False) -> None:
+        """A command that cannot be settled now: unsolicited data follows it, or others go first.
+
+        What it wants is asked for only then, as the state of the unit may change until it begins. So one
+        that is refused waits for the end of its data (RFC 7143 section 11.4.2).
+        """
+        parameters = self._session.parameters
+        length = pdu.expected_data_transfer_length if pdu.write else 0
+        transfer = DataOutTransfer(length, length, parameters)
+        transfer.begin(bytes(pdu.data), pdu.final or not pdu.write)
+        pdu.data = b""
+        task = Task(pdu, transfer, self._connection, 0, settled=False)
+        task.kept_length = min(length, parameters.first_burst_length)
+        self._admit(task, dormant=dormant)
+        self._watch(task)
+        self._go_on(task)
+
+    def _admit(self, task: Task, *, dormant: bool = False) -> None:
+        """Take a task into its task set, or decide that it ends with a status instead."""
+        task.unit = self._unit(task.command.lun)
+        if task.command.task_attribute == _ACA:
+            # SAM-5: there is never an ACA condition (NORMACA is 0), so the attribute has no meaning
+            task.fail(Sense.of(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_MESSAGE_ERROR))
+        else:
+            task.status = self._task_sets.refusal(task)
+        if task.status is not None:
+            task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        elif task.unit is None:
+            task.transfer.limit(0)  # it is going to fail
+        else:
+            task.dormant = dormant
+            self._task_sets.enter(task, enabled=not dormant)
+        self._session.tasks[task.tag] = task
+
+    def start(self, task: Task) -> None:
+        """Its task set lets a dormant task begin."""
+        if self._connection.owed > self._connection.most_owed:
+            self.ready.append(task)
+            return
+        task.dormant = False
+        self._go_on(task)
+
+    def start_ready(self) -> None:
+        """Begin tasks that waited until less was owed."""
+        while self.ready and self._connection.owed <= self._connection.most_owed:
+            self.start(self.ready.popleft())
+
+    def _settle(self, task: Task) -> None:
+        """Ask what the command wants, now that it has begun and its unsolicited data has come."""
+        command = task.command
+        length = command.expected_data_transfer_length if command.write else 0
+        task.wanted_length = self._device_server.data_out_length(
+            self._nexus, command.lun, command.whole_cdb, length
+        )
+        task.transfer.limit(task.wanted_length)
+        task.settled = True
 
     def _refusal(self, pdu: SCSICommand) -> tuple[RejectReason, str] | None:
         """Why this command is rejected, if it is (RFC 7143 section 11.17.1)."""
@@ -117,6 +207,8 @@ class CommandService:
             return RejectReason.INVALID_PDU_FIELD, "SCSICommand with the reserved task tag"
         if tag in tasks and not tasks[tag].aborted:
             return RejectReason.TASK_IN_PROGRESS, f"task tag {tag:#x} is in use"
+        if pdu.task_attribute > _ACA:
+            return RejectReason.INVALID_PDU_FIELD, f"reserved task attribute {pdu.task_attribute}"
         if pdu.ahs and any(isinstance(segment, UnknownAHS) for segment in pdu.ahs):
             return RejectReason.INVALID_PDU_FIELD, "SCSICommand with an AHS of unknown type"
         if pdu.immediate and self._immediate_tasks() >= _MAX_IMMEDIATE_TASKS:
@@ -130,6 +222,7 @@ class CommandService:
         """Send the R2Ts that are due (RFC 7143 section 11.8), as far as there is room for the data."""
         if not (task.transfer.may_ask and self._room.take(task)):
             return
+        self._watch(task)
         while burst := task.transfer.next_burst(self._next_tag + 1):
             self._next_tag = (self._next_tag + 1) % (RESERVED_TAG - 1)
             offset, length = burst
@@ -145,6 +238,28 @@ class CommandService:
                 )
             )
             task.r2t_sn += 1
+
+    def _watch(self, task: Task) -> None:
+        """Look after a while whether the data of a task has come."""
+        task.since = self._connection.now
+        if self._data_out_timeout_s and not self._watching:
+            self._watching = True
+            self._connection.set_timer(self._look_for_data, task.since + self._data_out_timeout_s)
+
+    def _look_for_data(self) -> None:
+        late = [
+            each for each in self._session.tasks.values() if each.transfer.awaits_data and not each.aborted
+        ]
+        self._watching = bool(late)
+        if not late:
+            return
+        due = min(task.since for task in late) + self._data_out_timeout_s
+        if due > self._connection.now:
+            self._connection.set_timer(self._look_for_data, due)
+            return
+        message = f"a write without its data for {self._data_out_timeout_s:g} s"
+        self._connection.end(message)
+        self._session.end(message)
 
     def receive_data_out(self, pdu: SCSIDataOut) -> None:
         """A Data-Out: the next piece of a write under way."""
@@ -163,7 +278,10 @@ class CommandService:
             message = f"Data-Out for LUN {pdu.lun.hex()}, the command is for {task.command.lun.hex()}"
             self._connection.reject(pdu, RejectReason.INVALID_PDU_FIELD, message)
             return
+        if task.dormant:
+            pdu.data = bytes(pdu.data)  # it may wait long: do not keep the whole segment alive
         task.transfer.receive(pdu)
+        task.since = self._connection.now
         self._go_on(task)
 
     def lose_data_out(self, pdu: SCSIDataOut) -> None:
@@ -174,20 +292,35 @@ class CommandService:
             self._go_on(task)
 
     def _go_on(self, task: Task) -> None:
+        if task.aborted:
+            if task.transfer.complete:
+                self._bury(task)
+            return
+        if not task.settled:
+            if task.dormant or task.transfer.unsolicited:
+                return
+            self._settle(task)
         if not task.transfer.complete:
             self._ask(task)
-        elif task.aborted:
-            self._bury(task)
         else:
             del self._session.tasks[task.tag]
             self._execute(task)
             self._room.give_back(task)
             self.use_room()
 
-    def use_room(self) -> None:
-        """Ask for the data of writes that have waited for room."""
+    def resize_room(self, size: int) -> None:
+        """Another share of the room for write data."""
+        self._room.resize(size)
+        if self.use_room() and self._connection.wake is not None:
+            self._connection.wake()
+
+    def use_room(self) -> bool:
+        """Ask for the data of writes that have waited for room; whether there were any."""
+        found = False
         while (task := self._room.next()) is not None:
             self._ask(task)
+            found = True
+        return found
 
     def forget(self, task: Task) -> None:
         """A task was aborted: its place in the window is free, its late data will be swallowed.
@@ -195,15 +328,48 @@ class CommandService:
         Then call :meth:`use_room`.
         """
         self._give_back(task.command)
-        self._room.give_back(task)
-        self._delayed = [each for each in self._delayed if each[2] is not task]
-        heapq.heapify(self._delayed)
-        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        self._stop(task)
         if task.transfer.complete:
             del self._session.tasks[task.tag]
         aborted = [each for each in self._session.tasks.values() if each.aborted]
         if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
             self._bury(aborted[0])
+
+    def bury(self, tasks: Iterable[Task]) -> None:
+        """The initiator has said that no data of these aborted tasks comes any more."""
+        for task in tasks:
+            if self._session.tasks.get(task.tag) is task:
+                self._bury(task)
+
+    def end(self, task: Task, status: Status) -> None:
+        """Another nexus aborted a task: it ends with ``status`` when its late data has come.
+
+        Under FastAbort that data does not come (RFC 7143 section 4.2.3.4). Then call :meth:`use_room`.
+        """
+        task.status, task.sense = status, b""
+        self._stop(task)
+        if task.transfer.complete or not self._session.fast_abort:
+            self._go_on(task)
+            return
+        self._answer(task.command, Completion(status), task.wanted_length)
+        task.aborted = True
+        self.forget(task)
+
+    def _stop(self, task: Task) -> None:
+        self._room.give_back(task)
+        self._delayed = [each for each in self._delayed if each[2] is not task]
+        heapq.heapify(self._delayed)
+        if task in self.ready:
+            self.ready.remove(task)
+        task.transfer.fail(DataOutFailure.DATA_SEQUENCE_ERROR)
+        task.dormant = False
+
+    def drop(self) -> None:
+        """The session has ended: keep nothing of its tasks."""
+        self._delayed.clear()
+        self.ready.clear()
+        self._room.clear()
+        self._connection.entity.room.leave(self._connection)
 
     def _bury(self, task: Task) -> None:
         """An aborted task has sent its late data, or is not waited for any longer."""
@@ -211,16 +377,26 @@ class CommandService:
         data_ended(self._connection, task)
 
     def _execute(self, task: Task) -> None:
-        command, failure = task.command, task.transfer.failure
-        if failure is not None:
-            completion = Completion(Status.CHECK_CONDITION, b"", task.failure_sense(failure))
+        if task.status is None:
+            self._perform(task.command, task.transfer, task.wanted_length)
+        else:
+            self._give_back(task.command)
+            self._answer(task.command, Completion(task.status, b"", task.sense), task.wanted_length)
+        self._task_sets.leave(task, self._connection)
+
+    def _perform(self, command: SCSICommand, transfer: DataOutTransfer, wanted_length: int) -> None:
+        """All its data has come: run a command, and answer it."""
+        if transfer.failure is not None:
+            completion = Completion(Status.CHECK_CONDITION, b"", failure_sense(transfer.failure))
         else:
             offered = command.expected_data_transfer_length if command.write else None
             completion = self._device_server.execute(
-                self._nexus, command.lun, command.whole_cdb, task.transfer.data, offered
+                self._nexus, command.lun, command.whole_cdb, transfer.data, offered
             )
+            if type(completion) is PreemptAndAbortCompletion:
+                abort_preempted(self._connection, command.lun, completion.preempted)
         self._give_back(command)
-        self._answer(command, completion, task.wanted_length)
+        self._answer(command, completion, wanted_length)
 
     def _give_back(self, command: SCSICommand) -> None:
         if not command.immediate:
@@ -261,69 +437,9 @@ class CommandService:
             connection._out += (header, data, PADS[length & 3]) if length & 3 else (header, data)
             connection.stat_sn = (stat_sn + 1) & SERIAL_MASK
         elif completion.ready_at is None:
-            self._answer_at_length(pdu, completion, wanted_length)
+            self._responder.answer(pdu, completion, wanted_length)
         else:
             self._delay(pdu, completion, wanted_length)
-
-    def _answer_at_length(self, pdu: SCSICommand, completion: Completion, wanted_length: int) -> None:
-        room = _read_length(pdu)
-        data = completion.data_in[:room]
-        good = completion.status == Status.GOOD
-        count = self._send_data_in(
-            pdu, data, with_status=good and not pdu.write, whole=len(completion.data_in)
-        )
-        if not (good and count and not pdu.write):
-            self._send_response(pdu, completion, wanted_length, count)
-
-    def _send_data_in(self, pdu: SCSICommand, data: Buffer, *, with_status: bool, whole: int) -> int:
-        """Send ``data`` as Data-In PDUs, the last with status if asked; returns how many."""
-        connection, parameters = self._connection, self._session.parameters
-        if connection.send_data_digest:
-            data = memoryview(bytes(data))  # the digest must match what is sent, though the store may change
-        pieces = bursts(len(data), parameters.max_burst_length, parameters.max_send_data_segment_length)
-        data_sn = -1
-        for data_sn, (offset, length, final) in enumerate(pieces):
-            last = with_status and offset + length == len(data)
-            numbers = connection.numbers() if last else connection.numbers_without_status()
-            residual = _residual(_read_length(pdu), whole) if last else {}
-            connection.send(
-                SCSIDataIn(
-                    final=final,
-                    status_present=last,
-                    status=0,
-                    lun=pdu.lun,
-                    initiator_task_tag=pdu.initiator_task_tag,
-                    data_sn=data_sn,
-                    buffer_offset=offset,
-                    data=data[offset : offset + length],
-                    **(numbers if last else {**numbers, "stat_sn": 0}),
-                    **residual,
-                )
-            )
-        return data_sn + 1
-
-    def _send_response(
-        self, pdu: SCSICommand, completion: Completion, wanted_length: int, data_in_count: int
-    ) -> None:
-        expected = pdu.expected_data_transfer_length
-        read_residual = _residual(_read_length(pdu), len(completion.data_in))
-        if pdu.write:
-            # RFC 7143 section 11.4.5: what the command would have moved against what was expected
-            residual = _residual(expected, wanted_length)
-        else:
-            residual = read_residual
-        if pdu.read and pdu.write:
-            residual |= {f"bidirectional_read_{name}": value for name, value in read_residual.items()}
-        self._connection.send(
-            SCSIResponse(
-                status=completion.status,
-                initiator_task_tag=pdu.initiator_task_tag,
-                exp_data_sn=data_in_count,
-                data=SCSIResponse.sense_segment(completion.sense),
-                **self._connection.numbers(),
-                **residual,
-            )
-        )
 
     # -- stores that must wait ---------------------------------------------------------------------
 
@@ -336,6 +452,8 @@ class CommandService:
         task = self._session.tasks[pdu.initiator_task_tag] = Task(
             pdu, nothing, self._connection, wanted_length
         )
+        task.unit = self._unit(pdu.lun)
+        self._task_sets.enter(task, enabled=True)
         self._delayed_count += 1
         heapq.heappush(self._delayed, (completion.ready_at, self._delayed_count, task, completion))
         self._connection.set_timer(self._release_delayed, self._delayed[0][0])
@@ -345,24 +463,7 @@ class CommandService:
             _, _, task, completion = heapq.heappop(self._delayed)
             del self._session.tasks[task.tag]
             self._give_back(task.command)
-            self._answer_at_length(task.command, completion, task.wanted_length)
+            self._responder.answer(task.command, completion, task.wanted_length)
+            self._task_sets.leave(task, self._connection)
         if self._delayed:
             self._connection.set_timer(self._release_delayed, self._delayed[0][0])
-
-
-def _read_length(pdu: SCSICommand) -> int:
-    """Bytes the initiator has room for (RFC 7143 sections 11.3.4 and 11.2.2.4)."""
-    if not pdu.read:
-        return 0
-    if not pdu.write:
-        return pdu.expected_data_transfer_length
-    lengths = [segment.length for segment in pdu.ahs if isinstance(segment, BidirectionalReadLength)]
-    return lengths[0] if lengths else 0
-
-
-def _residual(expected: int, actual: int) -> dict[str, Any]:
-    """Underflow, overflow and Residual Count fields (RFC 7143 section 11.4.5)."""
-    if actual == expected:
-        return {}
-    name = "underflow" if actual < expected else "overflow"
-    return {name: True, "residual_count": abs(expected - actual)}

@@ -5,13 +5,26 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.session.names import DEFAULT_PORT, parse_portal
-from iscsim.target.node import NetworkEntity, Portal, TargetNode
-from iscsim.target.options import ANYBODY, InitiatorSpec, LUNSpec, parse_initiator, parse_lun
+from iscsim.target.node import NetworkEntity, Portal, Redirect, TargetNode
+from iscsim.target.options import (
+    ANYBODY,
+    ANYWHERE,
+    InitiatorSpec,
+    LUNSpec,
+    RedirectSpec,
+    parse_initiator,
+    parse_lun,
+    parse_redirect,
+)
 from iscsim.target.policy import PERSONALITIES, TargetPolicy
+
+if TYPE_CHECKING:
+    from iscsim.scsi.logical_unit import LogicalUnit
+    from iscsim.target.state import StateDirectory
 
 DEFAULT_TARGET = "iqn.2026-11.org.iscsim:disk"
 DEFAULT_LUN = "1=64M"
@@ -28,18 +41,20 @@ class TargetConfig:
     portals: list[str] = field(default_factory=list)
     luns: list[str] = field(default_factory=list)
     initiators: list[str] = field(default_factory=list)
+    redirects: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class ServeConfig:
-    """Everything ``iscsim serve`` serves."""
+    """Everything ``iscsim serve`` serves; ``state`` is a directory, or nothing."""
 
     personality: str = "rfc"
+    state: str = ""
     targets: list[TargetConfig] = field(default_factory=list)
 
 
 def read_config(path: Path) -> ServeConfig:
-    """Read a TOML file: ``personality`` and ``[[target]]`` tables with the fields of TargetConfig.
+    """Read a TOML file: ``personality``, ``state`` and ``[[target]]`` tables with the fields of TargetConfig.
 
     Raises:
         ConfigError: the file cannot be read, or holds something unknown or of the wrong type.
@@ -50,23 +65,25 @@ def read_config(path: Path) -> ServeConfig:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    _check_keys(path, document, {"personality": str, "target": list})
+    _check_keys(path, document, {"personality": str, "state": str, "target": list})
     tables = document.get("target", [])
     return ServeConfig(
         personality=document.get("personality", "rfc"),
+        state=document.get("state", ""),
         targets=[_target_config(path, table) for table in tables],
     )
 
 
 _TYPE_NAMES: dict[type, str] = {str: "string", list: "list"}
-_TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, "portals": list, "luns": list, "initiators": list}
+_TARGET_LISTS = ("portals", "luns", "initiators", "redirects")
+_TARGET_KEYS: dict[str, type] = {"name": str, "alias": str, **dict.fromkeys(_TARGET_LISTS, list)}
 
 
 def _target_config(path: Path, table: Any) -> TargetConfig:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: target must be written as [[target]]")
     _check_keys(path, table, _TARGET_KEYS)
-    for key in ("portals", "luns", "initiators"):
+    for key in _TARGET_LISTS:
         if not all(isinstance(item, str) for item in table.get(key, [])):
             raise ConfigError(f"{path}: {key} must be a list of strings")
     return TargetConfig(**table)
@@ -98,9 +115,11 @@ def personality(name: str) -> TargetPolicy:
 
 
 def build(
-    config: ServeConfig, *, default_port: int = DEFAULT_PORT
+    config: ServeConfig, *, default_port: int = DEFAULT_PORT, state: StateDirectory | None = None
 ) -> tuple[NetworkEntity, list[ServedTarget]]:
     """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
+
+    In ``state``, the open directory of ``config.state``, the registrations of its logical units survive.
 
     Raises:
         ConfigError: anything in it is wrong; the message says what.
@@ -108,7 +127,51 @@ def build(
     entity = NetworkEntity(personality(config.personality))
     portals: dict[tuple[str, int], Portal] = {}
     targets = config.targets or [TargetConfig()]
-    return entity, [_add(entity, target, portals, default_port) for target in targets]
+    served = [_add(entity, target, portals, default_port) for target in targets]
+    if state is not None:
+        keep_registrations(entity, state)
+    return entity, served
+
+
+def keep_registrations(entity: NetworkEntity, state: StateDirectory) -> None:
+    """Let the registrations of every logical unit survive in ``state``.
+
+    Raises:
+        ConfigError: two units have the same WWN, which names their file; or a file is damaged.
+    """
+    units: dict[str, LogicalUnit] = {}
+    for node in entity.nodes.values():
+        for unit in node.units():
+            if units.setdefault(unit.wwn, unit) is not unit:
+                raise ConfigError(f"two logical units have the WWN {unit.wwn}: one state would be for both")
+    for unit in units.values():
+        state.keep(unit)
+
+
+def _redirect(node: TargetNode, spec: RedirectSpec) -> None:
+    """Have logins sent on. Raises ConfigError for a portal there is not, or one sent to itself."""
+    portals = [portal for group in node.portal_groups.values() for portal in group.portals]
+    own = _portal(portals, spec.to)
+    if own is None and spec.to.isdecimal():
+        raise ConfigError(f"redirection to portal {spec.to}: {node.name} has {len(portals)}")
+    redirect = Redirect(own or spec.to, spec.permanent)
+    if spec.origin == ANYWHERE:
+        node.redirect_to = redirect
+        return
+    origin = _portal(portals, spec.origin)
+    if origin is None:
+        raise ConfigError(f"redirection from {spec.origin}, which is no portal of {node.name}")
+    if origin is own:
+        raise ConfigError(f"portal {spec.origin} of {node.name} is redirected to itself")
+    origin.redirect_to = redirect
+
+
+def _portal(portals: list[Portal], text: str) -> Portal | None:
+    """The portal with this number from 1, or with this address."""
+    if text.isdecimal():
+        return portals[int(text) - 1] if 1 <= int(text) <= len(portals) else None
+    address = parse_portal(text)
+    return next((portal for portal in portals if (portal.address, portal.port) == address), None)
 
 
 def _add(
@@ -124,6 +187,8 @@ def _add(
         # two portals with port 0 are two portals; the same fixed one may serve several targets
         key = address if address[1] else (f"{node.name} {number}", 0)
         node.add_portal(portals.setdefault(key, Portal(*address)))
+    for text in config.redirects:
+        _redirect(node, parse_redirect(text))
     vendor, product = IDENTITIES[entity.policy.name]
     luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
     for spec in luns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,11 @@ from iscsim.session.connection import FULL_FEATURE, LOGIN, Connection, Phase, Ta
 from iscsim.session.events import PDURejected
 from iscsim.session.framer import DamagedPDU
 from iscsim.session.numbering import SERIAL_MASK
+from iscsim.target.abort import acknowledged
 from iscsim.target.commands import CommandService
 from iscsim.target.held import Request
 from iscsim.target.login import LoginService
+from iscsim.target.notices import NoticeService
 from iscsim.target.rejection import RequestRejected
 from iscsim.target.task_management import manage
 from iscsim.target.text import TextService
@@ -42,12 +45,16 @@ if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
 
 _DISCOVERY = frozenset({Phase.DISCOVERY})
-_ANY_SESSION = FULL_FEATURE | _DISCOVERY
+_LEAVING = frozenset({Phase.LOGOUT_REQUESTED})
+_WORKING = FULL_FEATURE | _LEAVING
+_ANY_SESSION = _WORKING | _DISCOVERY
 _MAX_IMMEDIATE = 32
 """Immediate requests taken from one piece of the stream; what they are answered has no other bound.
 
 RFC 7143 section 4.2.2.1 asks for two at least.
 """
+_MAX_PINGS = 16
+"""Pings whose answer is still known as one."""
 
 
 def _in_sequence(handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -110,9 +117,11 @@ class TargetConnection(Connection):
         self.stat_sn = rng.getrandbits(31)
         self._last_receipt = now
         self._ping_tag = 0
+        self._pings: deque[int] = deque(maxlen=_MAX_PINGS)
         self.login = LoginService(self)
         self.commands = CommandService(self)
         self.text = TextService(self)
+        self.notices = NoticeService(self)
         if entity.policy.login_timeout_s:
             self.set_timer(self._login_timed_out, now + entity.policy.login_timeout_s)
 
@@ -193,11 +202,17 @@ class TargetConnection(Connection):
             self._first_beyond = (self.session.window.max_cmd_sn + 1) & SERIAL_MASK
         super().receive_data(data, now)
 
+    @property
+    def has_more(self) -> bool:
+        """See :meth:`Connection.has_more`: tasks that wait until less is owed count too."""
+        return self._rest is not None or bool(self.commands.ready)
+
     def go_on(self, now: float) -> None:
         """See :meth:`Connection.go_on`: the requests whose turn had come, then what came behind them."""
         self.now = now
         try:
             if not self.closing:
+                self.commands.start_ready()
                 self.release_held()
         except RemoteProtocolError as error:
             self.fail(error)
@@ -256,7 +271,7 @@ class TargetConnection(Connection):
         cut = self.framer.pending_length
         self.end(f"the connection was lost {cut} bytes into a PDU" if cut else "")
         if self.phase is not Phase.LOGIN:
-            self.session.end()
+            self.session.lose(self)
 
     def fail(self, error: RemoteProtocolError) -> None:
         """End the connection for a broken rule; during login the initiator is told first."""
@@ -264,7 +279,7 @@ class TargetConnection(Connection):
             self.login.refuse(error)
         self.end(str(error))
         if self.phase is not Phase.LOGIN:
-            self.session.end(str(error))
+            self.session.lose(self, str(error))
 
     def reject(self, pdu: PDU, reason: RejectReason, message: str) -> None:
         """Answer ``pdu`` with a Reject that carries its header (RFC 7143 section 11.17)."""
@@ -278,10 +293,22 @@ class TargetConnection(Connection):
         elif self.phase is Phase.LOGIN:
             # RFC 7143 section 6.3: nothing but Login Requests; section 11.13.5 names the status
             raise NegotiationError(f"{type(pdu).__name__} during login", "11.13.5", 0x02, 0x0B)
+        elif isinstance(pdu, SCSICommand | TextRequest) and self.phase is Phase.LOGOUT_REQUESTED:
+            self._receive_too_late(pdu)
         elif isinstance(pdu, RawPDU):
             self.reject(pdu, RejectReason.COMMAND_NOT_SUPPORTED, f"unknown opcode {pdu.wire[0] & 0x3F:#04x}")
         else:
             self.reject(pdu, RejectReason.PROTOCOL_ERROR, f"{type(pdu).__name__} in phase {self.phase.name}")
+
+    def await_logout(self) -> None:
+        """The initiator was asked to log out: what is new from now on is rejected."""
+        self._enter(Phase.LOGOUT_REQUESTED)
+
+    def _receive_too_late(self, pdu: SCSICommand | TextRequest) -> None:
+        # RFC 7143 section 11.9.1; a CmdSN outside the window is ignored here too
+        if pdu.immediate or self.may_come(pdu.cmd_sn):
+            message = f"{type(pdu).__name__} after a logout was asked for"
+            self.reject(pdu, RejectReason.WAITING_FOR_LOGOUT, message)
 
     def _receive_damaged(self, damaged: DamagedPDU) -> None:
         # RFC 7143 section 7.8: reject, and let a write that lost its data fail at its end
@@ -296,12 +323,25 @@ class TargetConnection(Connection):
 
     def _receive_nop_out(self, pdu: NOPOut) -> None:
         if pdu.initiator_task_tag == RESERVED_TAG:
-            self.cancel_timer(self._ping_unanswered)  # RFC 7143 section 11.18: an answer, or no wish for one
+            acknowledged(self, pdu)
+            self._receive_ping_answer(pdu)
             return
         data = pdu.data[: self.session.parameters.max_send_data_segment_length]
         self.send(
             NOPIn(lun=pdu.lun, initiator_task_tag=pdu.initiator_task_tag, data=bytes(data), **self.numbers())
         )
+
+    def _receive_ping_answer(self, pdu: NOPOut) -> None:
+        """A NOP-Out nobody answers: an answer to a ping of ours, or just numbers (RFC 7143 section 11.18)."""
+        if not pdu.immediate:
+            raise RequestRejected(RejectReason.INVALID_PDU_FIELD, "NOP-Out without a task tag, not immediate")
+        if pdu.target_transfer_tag == RESERVED_TAG:
+            return
+        if pdu.target_transfer_tag not in self._pings:
+            message = f"NOP-Out for unknown transfer tag {pdu.target_transfer_tag:#x}"
+            raise RequestRejected(RejectReason.INVALID_PDU_FIELD, message)
+        self._pings.remove(pdu.target_transfer_tag)
+        self.cancel_timer(self._ping_unanswered)
 
     def _look_for_silence(self) -> None:
         policy = self.entity.policy
@@ -320,11 +360,12 @@ class TargetConnection(Connection):
             return
         message = f"a discovery session without a request for {silence_s:g} s (RFC 7143 section 7.4.3)"
         self.end(message)
-        self.session.end(message)
+        self.session.lose(self, message)
 
     def ping(self) -> None:
         """Send the target's own ping; without an answer in time the connection ends."""
         self._ping_tag = self._ping_tag % 0xFFFF + 1
+        self._pings.append(self._ping_tag)
         self.send(NOPIn(target_transfer_tag=self._ping_tag, **self.numbers_without_status()))
         if self.entity.policy.nop_in_timeout_s and self._ping_unanswered not in self._deadlines:
             self.set_timer(self._ping_unanswered, self.now + self.entity.policy.nop_in_timeout_s)
@@ -332,7 +373,7 @@ class TargetConnection(Connection):
     def _ping_unanswered(self) -> None:
         message = f"no answer to a ping within {self.entity.policy.nop_in_timeout_s:g} s"
         self.end(message)
-        self.session.end(message)
+        self.session.lose(self, message)
 
     def _receive_logout(self, pdu: LogoutRequest) -> None:
         response = self._logout_response(pdu)
@@ -349,7 +390,7 @@ class TargetConnection(Connection):
         if response == LogoutResponseCode.SUCCESS:
             self._enter(Phase.LOGGED_OUT)
             self.end()
-            self.session.end()
+            self.session.lose(self)
 
     def _logout_response(self, pdu: LogoutRequest) -> LogoutResponseCode:
         # RFC 7143 sections 11.14 and 11.15.1
@@ -387,10 +428,10 @@ class TargetConnection(Connection):
     handlers = {
         LoginRequest: (_receive_login, LOGIN),
         SCSICommand: (_receive_command, FULL_FEATURE),
-        SCSIDataOut: (_receive_data_out, FULL_FEATURE),
-        TaskManagementRequest: (_in_sequence(_receive_task_management), FULL_FEATURE),
-        NOPOut: (_in_sequence(_receive_nop_out), FULL_FEATURE),
-        SNACKRequest: (_receive_snack, FULL_FEATURE),
-        TextRequest: (_in_sequence(_receive_text), _ANY_SESSION),
+        SCSIDataOut: (_receive_data_out, _WORKING),
+        TaskManagementRequest: (_in_sequence(_receive_task_management), _WORKING),
+        NOPOut: (_in_sequence(_receive_nop_out), _WORKING),
+        SNACKRequest: (_receive_snack, _WORKING),
+        TextRequest: (_in_sequence(_receive_text), FULL_FEATURE | _DISCOVERY),
         LogoutRequest: (_in_sequence(_receive_logout), _ANY_SESSION),
     }

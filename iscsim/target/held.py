@@ -60,6 +60,21 @@ class HeldRequests(dict[int, Place]):
         found[1].data_out.append(pdu)
         return True
 
+    def cmd_sn_of(self, initiator_task_tag: int) -> int | None:
+        """The CmdSN of whatever request waits under that tag."""
+        for cmd_sn, place in self.items():
+            if place.request is not None and place.request.initiator_task_tag == initiator_task_tag:
+                return cmd_sn
+        return None
+
+    def has_function(self, initiator_task_tag: int) -> bool:
+        """Whether a task management function waits under that tag, for its turn or for others'."""
+        return any(
+            isinstance(each, TaskManagementRequest) and each.initiator_task_tag == initiator_task_tag
+            for place in self.values()
+            for each in (place.request, *place.functions)
+        )
+
     def find(self, initiator_task_tag: int) -> tuple[int, Place] | None:
         """CmdSN and place of the SCSI Command with that tag."""
         for cmd_sn, place in self.items():

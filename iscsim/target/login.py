@@ -10,7 +10,7 @@ from iscsim.pdu import LoginRequest, LoginResponse, LoginStatus
 from iscsim.session.chap import ChapConfig
 from iscsim.session.events import LoginCompleted, LoginRefused
 from iscsim.session.keys import SessionType
-from iscsim.session.login import LoginResult, TargetLogin, TargetView, login_error
+from iscsim.session.login import LoginResult, RedirectLogin, TargetLogin, TargetView, login_error
 from iscsim.session.numbering import CommandWindow
 from iscsim.session.parameters import Parameters, Wishes
 from iscsim.target.node import TargetNode
@@ -31,13 +31,18 @@ class LoginService:
         self._login = TargetLogin(self, rng=connection.rng)
         self._window: CommandWindow | None = None
         self._session: TargetSession | None = None
+        self._session_type = SessionType.NORMAL
         self._node: TargetNode | None = None
+        self.refusal: NegotiationError | None = None
+        """What every login of this connection is answered with, if it is not to be let in at all."""
 
     def receive(self, request: LoginRequest) -> None:
         """Answer a Login Request; on success the connection enters the full feature phase."""
         if self._window is None:
             # RFC 7143 section 11.12.8: the leading login sets the session's first CmdSN
             self._window = CommandWindow(request.cmd_sn, self._entity.policy.command_window)
+        if self._refuse_all(request):
+            return
         response = self._login.receive(request)
         if response is not None:
             self._send(response)
@@ -45,6 +50,15 @@ class LoginService:
             self._report(self._login.error)
         elif self._login.complete:
             self._complete()
+
+    def _refuse_all(self, request: LoginRequest) -> bool:
+        refusal = self.refusal
+        if self._entity.closing:
+            refusal = login_error(LoginStatus.SERVICE_UNAVAILABLE, "the target is shutting down")
+        if refusal is not None:
+            self._send(self._login.refuse(refusal, request))
+            self._report(refusal)
+        return refusal is not None
 
     def refuse(self, error: RemoteProtocolError) -> None:
         """Tell the initiator that its login fails for ``error``, if it was told nothing yet."""
@@ -77,45 +91,84 @@ class LoginService:
         self._connection.begin_session(session, result.cid)
         event = LoginCompleted(result.initiator_name, result.session_type.value)
         self._connection._events.append(event)
-        if session.nexus is not None:
+        if session.nexus is not None and result.tsih == 0:
             self._entity.device_server.nexus_established(session.nexus)
+            if self._entity.policy.announces_attentions:
+                session.nexus.on_attention = session.announce_attention
 
     # -- LoginPolicy: what the node decides --------------------------------------------------------
 
     @property
-    def portal_group_tag(self) -> int:
-        """The tag of the portal group this connection came in through."""
+    def portal_group_tag(self) -> int | None:
+        """The tag of the portal group this connection came in through, if it is told."""
+        return self._tag if self._entity.policy.tells_portal_group_tag else None
+
+    @property
+    def _tag(self) -> int:
         portal, nodes = self._connection.portal, [self._node] if self._node else self._entity.nodes.values()
         groups = (node.group_of(portal) for node in nodes)
         return next((group.tag for group in groups if group), 1)
 
     def find_target(self, initiator_name: str, target_name: str) -> TargetView:
-        """The node of that name, if it is here and lets this initiator in."""
+        """The node of that name, if it is here, lets this initiator in, and is not somewhere else."""
         node = self._entity.nodes.get(target_name.lower())  # RFC 7143 section 4.2.7.2: one form, lower case
-        policy = self._entity.policy
-        if node is None or node.group_of(self._connection.portal) is None:
-            raise login_error(policy.unknown_target, f"no target {target_name} at this portal", "11.13.5")
+        portal = self._connection.portal
+        group = node.group_of(portal) if node is not None else None
+        if node is None and self._entity.was_removed(target_name, initiator_name):
+            raise login_error(LoginStatus.TARGET_REMOVED, f"target {target_name} was removed")
+        if node is None or group is None:
+            unknown = self._entity.policy.unknown_target
+            raise login_error(unknown, f"no target {target_name} at this portal")
         if not node.admits(initiator_name):
-            raise login_error(
-                node.policy.refused_initiator, f"{initiator_name} may not use {target_name}", "11.13.5"
+            message = f"{initiator_name} may not use {target_name}"
+            raise login_error(node.policy.refused_initiator, message)
+        if not group.enabled:
+            raise login_error(LoginStatus.SERVICE_UNAVAILABLE, f"portal group {group.tag} is disabled")
+        if node.login_refusal is not None:
+            raise login_error(node.login_refusal, f"{target_name} refuses every login")
+        redirect = node.redirect_of(portal, self._connection.local_address)
+        if redirect is not None:
+            raise RedirectLogin(
+                redirect.shown_at(self._connection.local_address), permanent=redirect.permanent
             )
         self._node = node
         return node
 
     def find_session(
-        self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int
+        self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int, cid: int
     ) -> Parameters:
-        """Joining an existing session (RFC 7143 section 6.3.1): there is one connection per session."""
+        """The session a connection may join: in the place of one of its CID (RFC 7143 section 6.3.1)."""
+        return self._joined(initiator_name, target, isid, tsih, cid).parameters
+
+    def _joined(
+        self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int, cid: int
+    ) -> TargetSession:
+        key = (tsih, initiator_name, isid)
         for session in self._entity.sessions:
-            if session.tsih == tsih and session.initiator_name == initiator_name and session.isid == isid:
-                # RFC 7143 section 13.2: MaxConnections was negotiated to 1
-                raise login_error(LoginStatus.TOO_MANY_CONNECTIONS, "MaxConnections is 1", "6.3.1")
-        raise login_error(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {tsih:#06x}", "6.3.1")
+            if (session.tsih, session.initiator_name, session.isid) == key and self._is_of(session, target):
+                break
+        else:
+            raise login_error(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {tsih:#06x}", "6.3.1")
+        if not session.is_discovery and session.portal_group_tag != self._tag:
+            # RFC 7143 section 4.4.1: the connections of a session are within one portal group
+            message = f"session {tsih:#06x} is in portal group {session.portal_group_tag}, not {self._tag}"
+            raise login_error(LoginStatus.CANNOT_INCLUDE_IN_SESSION, message, "6.3.1")
+        if cid not in session.connections:
+            # RFC 7143 section 13.2: MaxConnections was negotiated to 1
+            raise login_error(LoginStatus.TOO_MANY_CONNECTIONS, "MaxConnections is 1", "6.3.1")
+        return session
+
+    def _is_of(self, session: TargetSession, target: TargetView | None) -> bool:
+        """Whether a session of this type and with this target is meant."""
+        if self._session_type is SessionType.DISCOVERY:
+            return session.is_discovery and session.discovers_at == self._came_to(target)
+        return session.node is target
 
     def authentication(
         self, initiator_name: str, session_type: SessionType, target: TargetView | None
     ) -> ChapConfig | None:
         """The CHAP asked of this initiator, within what the personality knows."""
+        self._session_type = session_type
         chap, known = self._chap_of(initiator_name, session_type, target), self._entity.policy.chap_algorithms
         if chap is None:
             return None
@@ -133,43 +186,62 @@ class LoginService:
         return self._entity.policy.wishes
 
     def admit(self, result: LoginResult) -> int:
-        """Make the session; one of the same I_T nexus is reinstated (RFC 7143 section 6.3.5)."""
-        node = cast(TargetNode | None, result.target)
-        normal = result.session_type is SessionType.NORMAL
-        nexus = None
-        if normal:
-            assert node is not None
-            nexus = make_nexus(node, result.initiator_name, result.isid, self.portal_group_tag)
-            old = node.find_session(result.initiator_name, result.isid, nexus.target_port_group)
-            if old is not None:
-                old.end(_REINSTATED)
+        """Make the session, or let the connection into the one it is to join."""
+        if result.tsih == 0:
+            self._session = self._begin_session(result)
         else:
-            self._reinstate_discovery(result)
-        try:
-            tsih = self._entity.new_tsih(self._connection.rng.getrandbits(16))
-        except ConfigError as error:
-            raise login_error(LoginStatus.OUT_OF_RESOURCES, str(error), "11.13.5") from error
-        session = TargetSession(
-            self._entity, node if normal else None, result.isid, tsih, result.parameters, result.cmd_sn, nexus
-        )
-        if not normal:
-            session.discovers_at = self._came_to(result)
-        (node.sessions if normal and node else self._entity.discovery_sessions).append(session)
-        self._session = session
-        return tsih
+            name, target, cid = result.initiator_name, result.target, result.cid
+            self._session = self._joined(name, target, result.isid, result.tsih, cid)
+            self._session.reinstate(cid, result.parameters, "connection reinstated by a new login")
+        return self._session.tsih
 
-    def _reinstate_discovery(self, result: LoginResult) -> None:
-        """One discovery session for each initiator name, ISID, and what it came to.
+    def _begin_session(self, result: LoginResult) -> TargetSession:
+        """A new session; one of the same I_T nexus is reinstated (RFC 7143 section 6.3.5)."""
+        node = cast(TargetNode | None, result.target)
+        nexus = None
+        if result.session_type is SessionType.NORMAL:
+            assert node is not None
+            nexus = make_nexus(node, result.initiator_name, result.isid, self._tag)
+            old = node.find_session(result.initiator_name, result.isid, self._tag)
+            sessions = node.sessions
+        else:
+            old, sessions = self._old_discovery(result), self._entity.discovery_sessions
+        limit = self._entity.policy.max_sessions
+        if limit and old is None and len(sessions) >= limit:
+            raise login_error(LoginStatus.OUT_OF_RESOURCES, f"all {limit} sessions are in use")
+        if old is not None:
+            old.end(_REINSTATED)
+        session = TargetSession(
+            self._entity,
+            node if nexus is not None else None,
+            result.isid,
+            self._new_tsih(),
+            result.parameters,
+            result.cmd_sn,
+            nexus,
+        )
+        if nexus is None:
+            session.discovers_at = self._came_to(result.target)
+        sessions.append(session)
+        return session
+
+    def _new_tsih(self) -> int:
+        try:
+            return self._entity.new_tsih(self._connection.rng.getrandbits(16))
+        except ConfigError as error:
+            raise login_error(LoginStatus.OUT_OF_RESOURCES, str(error)) from error
+
+    def _old_discovery(self, result: LoginResult) -> TargetSession | None:
+        """The discovery session this one reinstates: one for each name, ISID, and what it came to.
 
         RFC 7143 section 7.4.2: for an unnamed one that is the portal, for a named one the target and its
         portal group.
         """
-        came_to = self._came_to(result)
-        for session in list(self._entity.discovery_sessions):
-            identity = session.initiator_name, session.isid, session.discovers_at
-            if identity == (result.initiator_name, result.isid, came_to):
-                session.end(_REINSTATED)
+        wanted = result.initiator_name, result.isid, self._came_to(result.target)
+        for session in self._entity.discovery_sessions:
+            if (session.initiator_name, session.isid, session.discovers_at) == wanted:
+                return session
+        return None
 
-    def _came_to(self, result: LoginResult) -> object:
-        named = result.target
-        return (named.name, self.portal_group_tag) if named is not None else self._connection.portal
+    def _came_to(self, named: TargetView | None) -> object:
+        return (named.name, self._tag) if named is not None else self._connection.portal

@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError
+from iscsim.pdu import LoginStatus
 from iscsim.pdu.text import MAX_VALUE_LENGTH
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.device_server import DeviceServer
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
+from iscsim.scsi.target_ports import TargetPorts
+from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
-from iscsim.session.names import DEFAULT_PORT, format_portal, normalize_name
+from iscsim.session.names import (
+    DEFAULT_PORT,
+    format_portal,
+    normalize_name,
+    parse_portal,
+    target_port_name,
+)
 from iscsim.target.policy import RFC, TargetPolicy
+from iscsim.target.room import SharedRoom
 from iscsim.target.session_table import SessionTable
+from iscsim.target.task_set import TaskSets
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
@@ -22,12 +34,38 @@ if TYPE_CHECKING:
 _WILDCARDS = ("0.0.0.0", "::", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where logins are sent on to (RFC 7143 section 11.13.5).
+
+    ``to`` is ``host[:port]`` or ``[ipv6][:port]``, without a portal group tag (RFC 7143 section 13.8), or a
+    portal of this very server. Raises ConfigError for anything else.
+    """
+
+    to: str | Portal
+    permanent: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.to, str) and ("," in self.to or parse_portal(self.to)[1] == 0):
+            raise ConfigError(f"redirection to {self.to!r}: expected HOST:PORT without a portal group tag")
+
+    def shown_at(self, local_address: str) -> str:
+        """The address as the initiator is told it, who came to ``local_address``."""
+        if isinstance(self.to, str):
+            return format_portal(*parse_portal(self.to))
+        return self.to.shown_at(local_address)
+
+
 @dataclass(slots=True, eq=False)
 class Portal:
-    """An address and TCP port a target listens on. Port 0 becomes the real one when it listens."""
+    """An address and TCP port a target listens on. Port 0 becomes the real one when it listens.
+
+    ``redirect_to`` sends every login there elsewhere; discovery without a target name is not concerned.
+    """
 
     address: str
     port: int = DEFAULT_PORT
+    redirect_to: Redirect | None = None
 
     def shown_at(self, local_address: str) -> str:
         """As discovery shows it; a wildcard as the address the asker came to (RFC 7143 section 13.8)."""
@@ -39,11 +77,16 @@ class Portal:
 
 @dataclass(slots=True, eq=False)
 class PortalGroup:
-    """Portals through which one session may spread, and their tag (RFC 7143 section 13.9)."""
+    """Portals through which one session may spread, and their tag (RFC 7143 section 13.9).
+
+    To SCSI it is one port, whose relative identifier is the tag. It is in the target port group of the same
+    number, unless ``target_port_group`` names another before anybody logs in.
+    """
 
     tag: int
     portals: list[Portal] = field(default_factory=list)
     enabled: bool = True
+    target_port_group: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +102,10 @@ class TargetNode:
     """An iSCSI target node.
 
     Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
-    all others. ``chap`` is for those who need no ACL. Raises ConfigError for a name or alias that cannot be.
+    all others. ``chap`` is for those who need no ACL. ``ports`` are the SCSI ports, as they are at any
+    moment: nodes that are one SCSI device between them share one object. ``redirect_to`` sends logins
+    elsewhere, except those that come in just there; ``login_refusal`` answers them all with that status, as a
+    target does that is out of order. Raises ConfigError for a name or alias that cannot be.
     """
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
@@ -71,9 +117,56 @@ class TargetNode:
         self.acls: dict[str, ACL] = {}
         self.chap: ChapConfig | None = None
         self.sessions = SessionTable()
+        self.ports = TargetPorts(self.port_groups)
+        self.redirect_to: Redirect | None = None
+        self.login_refusal: LoginStatus | None = None
+
+    def port_groups(self) -> dict[int, list[int]]:
+        """Target port group -> relative target ports of this node.
+
+        A portal group that was turned off is no port any more, once the last session through it has ended.
+        """
+        tags = {tag for tag, group in self.portal_groups.items() if group.enabled}
+        found: dict[int, list[int]] = {}
+        for tag in tags | self.sessions.portal_group_tags:
+            found.setdefault(self.target_port_group_of(tag), []).append(tag)
+        return found
+
+    def target_port_group_of(self, portal_group_tag: int) -> int:
+        """The target port group of the port that a portal group is."""
+        group = self.portal_groups.get(portal_group_tag)
+        named = group.target_port_group if group is not None else None
+        return portal_group_tag if named is None else named
+
+    def units(self, number: int | None = None) -> list[LogicalUnit]:
+        """The units somebody may see, each once; with ``number`` those under it, in whichever LUN map."""
+        maps = [self.lun_map, *(acl.lun_map for acl in self.acls.values())]
+        found = (mapped for lun_map in maps for mapped in lun_map if number in (None, mapped.number))
+        return list(dict.fromkeys(mapped.logical_unit for mapped in found))
+
+    def set_access_state(self, portal_group_tag: int, state: AccessState, lun: int | None = None) -> None:
+        """An implicit asymmetric access state change of one unit or all: see `AsymmetricAccess.set_state`.
+
+        It holds for the whole target port group of that portal group.
+
+        Raises:
+            ConfigError: no such portal group or LUN, or no such state on a unit; then nothing changes.
+        """
+        if portal_group_tag not in self.portal_groups:
+            raise ConfigError(f"{self.name} has no portal group {portal_group_tag}")
+        units = self.units(lun)
+        if not units:
+            raise ConfigError(f"{self.name} has no LUN{'' if lun is None else f' {lun}'}")
+        group = self.target_port_group_of(portal_group_tag)
+        for unit in units:
+            unit.access.check_change(group, state)
+        for unit in units:
+            unit.access.set_state(group, state, ports=self.ports)
 
     def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
         """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.
+
+        Sessions see the new port at once; a second one changes INQUIRY data, and they hear 3F/03.
 
         Raises:
             ConfigError: the tag is not one of 1 to 65535.
@@ -81,9 +174,22 @@ class TargetNode:
         tag = tag if tag is not None else max(self.portal_groups, default=0) + 1
         if not 1 <= tag <= 65535:
             raise ConfigError(f"target portal group tag {tag} is not one of 1 to 65535")
+        had_several = self.ports.count > 1
         group = self.portal_groups.setdefault(tag, PortalGroup(tag))
         group.portals.append(portal)
+        if (self.ports.count > 1) is not had_several:  # MULTIP
+            self._tell_inquiry_changed()
         return group
+
+    def _tell_inquiry_changed(self) -> None:
+        for nexus in (session.nexus for session in self.sessions if session.nexus is not None):
+            for mapped in nexus.lun_map:
+                nexus.establish(mapped.logical_unit, UnitAttention.INQUIRY_DATA_CHANGED)
+
+    def target_port_names(self) -> dict[int, str]:
+        """The names of its SCSI target ports, by relative target port identifier: one a portal group."""
+        tags = (tag for group in self.port_groups().values() for tag in group)
+        return {tag: target_port_name(self.name, tag) for tag in sorted(tags)}
 
     def add_lun(self, number: int, logical_unit: LogicalUnit, *, read_only: bool = False) -> None:
         """Map a logical unit for everybody without a map of his own."""
@@ -113,11 +219,16 @@ class TargetNode:
         return acl.chap if acl else self.chap
 
     def group_of(self, portal: Portal) -> PortalGroup | None:
-        """The enabled portal group ``portal`` belongs to."""
-        for group in self.portal_groups.values():
-            if group.enabled and portal in group.portals:
-                return group
-        return None
+        """The portal group ``portal`` belongs to, enabled or not."""
+        return next((group for group in self.portal_groups.values() if portal in group.portals), None)
+
+    def redirect_of(self, portal: Portal, local_address: str) -> Redirect | None:
+        """Where a login that came to ``portal`` at ``local_address`` is sent, if it is sent elsewhere."""
+        if portal.redirect_to is not None:
+            return portal.redirect_to
+        here = format_portal(local_address, portal.port)
+        away = self.redirect_to is not None and self.redirect_to.shown_at(local_address) != here
+        return self.redirect_to if away else None
 
     def find_session(self, initiator_name: str, isid: bytes, portal_group_tag: int) -> TargetSession | None:
         """The session of that I_T nexus (RFC 7143 section 6.3.1)."""
@@ -141,8 +252,14 @@ class NetworkEntity:
         self.policy = policy
         self.nodes: dict[str, TargetNode] = {}
         self.device_server = DeviceServer()
+        self.room = SharedRoom(policy)
+        self.task_sets = TaskSets(policy, self.room)
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions = SessionTable()
+        self.removed: dict[str, frozenset[str]] = {}
+        """Targets that were here, by name, with the initiators of their ACLs."""
+        self.closing = False
+        """Whether the server is about to end: no more logins."""
 
     def add_target(self, name: str, *, alias: str = "") -> TargetNode:
         """A new target node.
@@ -154,7 +271,27 @@ class NetworkEntity:
         if node.name in self.nodes:
             raise ConfigError(f"target {node.name} exists already")
         self.nodes[node.name] = node
+        self.removed.pop(node.name, None)
         return node
+
+    def remove_target(self, name: str) -> TargetNode:
+        """Take a target away: its sessions are dropped, and who comes for it is told that it was removed.
+
+        Raises:
+            ConfigError: there is no such target.
+        """
+        node = self.nodes.pop(name.lower(), None)
+        if node is None:
+            raise ConfigError(f"no target {name}")
+        self.removed[node.name] = frozenset(node.acls)
+        for session in list(node.sessions):
+            session.drop("target removed")
+        return node
+
+    def was_removed(self, name: str, initiator_name: str) -> bool:
+        """Whether that target was here, and this initiator may know."""
+        admitted = self.removed.get(name.lower())
+        return admitted is not None and (not admitted or initiator_name.lower() in admitted)
 
     def discovery_chap_of(self, initiator_name: str) -> ChapConfig | None:
         """The CHAP of a discovery session: what was set for all, else what the initiator's targets ask.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
@@ -21,6 +22,7 @@ _TRUTH = {"": True, "yes": True, "true": True, "on": True, "1": True} | dict.fro
     ["no", "false", "off", "0"], False
 )
 ANYBODY = "*"
+ANYWHERE = "*"
 
 
 def parse_size(text: str) -> int:
@@ -48,10 +50,15 @@ class LUNSpec:
     readonly: bool = False
     removable: bool = False
     thin: bool = False
+    wsnz: bool = True
+    physical_block_exponent: int = 0
+    erase_time: float = 0.0
+    long_cdbs: bool = False
     block_size: int = 512
     size: int | None = None
     wwn: str | None = None
     serial: str | None = None
+    tpgs: AccessModes = AccessModes.IMPLICIT
 
     def store(self) -> BlockStore:
         """The blocks: memory for a size, a file for anything else. Raises ConfigError."""
@@ -80,6 +87,11 @@ class LUNSpec:
             read_only=self.readonly,
             removable=self.removable,
             thin=self.thin,
+            tpgs=self.tpgs,
+            write_same_non_zero=self.wsnz,
+            physical_block_exponent=self.physical_block_exponent,
+            erase_time_s=self.erase_time,
+            long_cdbs=self.long_cdbs,
         )
 
 
@@ -96,10 +108,16 @@ _LUN_OPTIONS: dict[str, Callable[[str], Any]] = {
     "readonly": lambda text: parse_boolean("readonly", text),
     "removable": lambda text: parse_boolean("removable", text),
     "thin": lambda text: parse_boolean("thin", text),
+    "thick": lambda text: parse_boolean("thick", text),
+    "wsnz": lambda text: parse_boolean("wsnz", text),
+    "physical_block_exponent": lambda text: _exponent(text),
+    "erase_time": lambda text: _erase_time(text),
+    "long_cdbs": lambda text: parse_boolean("long_cdbs", text),
     "block_size": lambda text: _block_size(text),
     "size": lambda text: parse_size(text),
     "wwn": lambda text: normalize_wwn(text),
     "serial": str,
+    "tpgs": lambda text: _access_modes(text),
 }
 
 
@@ -107,6 +125,26 @@ def _block_size(text: str) -> int:
     if text not in ("512", "4096"):
         raise ConfigError(f"block_size={text}: expected 512 or 4096")
     return int(text)
+
+
+def _access_modes(text: str) -> AccessModes:
+    """Who may change the access states of the unit."""
+    names = {"none": 0, "implicit": 1, "explicit": 2, "both": 3}
+    if text not in names:
+        raise ConfigError(f"tpgs={text}: expected {', '.join(names)}")
+    return AccessModes(names[text])
+
+
+def _exponent(text: str) -> int:
+    if not re.fullmatch(r"\d{1,2}", text, re.ASCII) or int(text) > 15:
+        raise ConfigError(f"physical_block_exponent={text}: expected 0 to 15")
+    return int(text)
+
+
+def _erase_time(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise ConfigError(f"erase_time={text}: expected seconds, as in 5 or 0.5")
+    return float(text)
 
 
 def parse_lun(text: str) -> LUNSpec:
@@ -123,6 +161,9 @@ def parse_lun(text: str) -> LUNSpec:
         if name not in _LUN_OPTIONS:
             raise ConfigError(f"unknown option {name!r} of LUN {number} (known: {', '.join(_LUN_OPTIONS)})")
         values[name] = _LUN_OPTIONS[name](value)
+    thick = values.pop("thick", None)
+    if thick is not None and values.setdefault("thin", not thick) == thick:
+        raise ConfigError(f"LUN {number}: thin and thick exclude each other")
     return LUNSpec(number=int(number), source=source, **values)
 
 
@@ -161,6 +202,30 @@ def parse_initiator(text: str) -> InitiatorSpec:
         name = head if head == ANYBODY else normalize_name(head)
         return InitiatorSpec(name, user, password, ambiguous=bool(user) and head != ANYBODY)
     return InitiatorSpec(text if text == ANYBODY else _name_alone(text))
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectSpec:
+    """One ``--redirect``: logins that come to ``origin`` are sent to ``to``.
+
+    Each is ``HOST:PORT`` or the number of a portal from 1; an ``origin`` of ``*`` is every portal.
+    """
+
+    origin: str
+    to: str
+    permanent: bool = False
+
+
+def parse_redirect(text: str) -> RedirectSpec:
+    """``PORTAL=ADDRESS[,permanent]``. Raises ConfigError."""
+    origin, _, rest = (part.strip() for part in text.partition("="))
+    to, comma, kind = (part.strip() for part in rest.partition(","))
+    if not (origin and to) or (comma and kind != "permanent"):
+        raise ConfigError(
+            f"not a redirection: {text!r} (expected PORTAL=ADDRESS or PORTAL=ADDRESS,permanent; a PORTAL is"
+            " HOST:PORT, its number, or *)"
+        )
+    return RedirectSpec(origin, to, bool(comma))
 
 
 def _name_alone(text: str) -> str:

@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from iscsim.errors import ConfigError
 from iscsim.pdu import LoginStatus
 from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
 from iscsim.session.parameters import Wishes
+
+_EVERYTHING = Wishes(task_reporting=("RFC3720", "ResponseFence", "FastAbort"))
+"""With one connection a session its stream is the response fence (RFC 7143 section 4.2.2.3.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPolicy:
     """A personality: the choices the RFC leaves open, and what real targets do otherwise.
 
-    Times are in seconds, on the connection's clock; 0 turns a timer off.
+    Times are in seconds, on the connection's clock; 0 turns a timer off. Raises ConfigError for wishes that
+    this target cannot keep.
     """
 
     name: str = "rfc"
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: Wishes = _EVERYTHING
     command_window: int = 128
     """Commands a session may have open: MaxCmdSN - ExpCmdSN + 1 (RFC 7143 section 4.2.2.1)."""
+    task_set_size: int = 4096
+    """Commands of all sessions open on a logical unit; one more ends with BUSY or TASK SET FULL."""
+    nexus_task_set_size: int = 256
+    """The same for one session, immediate ones among them."""
     write_room: int = 64 << 20
     """Bytes of write data a session is asked for at a time; further writes wait for their R2T."""
+    all_write_room: int = 1 << 30
+    """The same for all sessions together: each has an equal share, and room for one write at least."""
+    all_unsolicited_room: int = 1 << 30
+    """Bytes of data kept for open commands that nobody asked for: each session has an equal share of it, and
+    room for one command at least. What finds none ends with BUSY or TASK SET FULL."""
     read_room: int = 32 << 20
     """Bytes of read data made for a connection at a time; what asks for more waits until that is sent."""
+    all_read_room: int = 512 << 20
+    """The same for all connections together: each has an equal share, and room for one read at least."""
+    max_sessions: int = 0
+    """Sessions a target may have at a time, and as many for discovery; 0: as many as can connect."""
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
     """Silence after which the target pings (RFC 7143 section 11.19)."""
     nop_in_timeout_s: float = 30.0
+    data_out_timeout_s: float = 60.0
+    """How long a write may wait for its next data; then its session ends, as it may keep others waiting."""
     unknown_target: LoginStatus = LoginStatus.NOT_FOUND
     refused_initiator: LoginStatus = LoginStatus.AUTHORIZATION_FAILURE
+    tells_portal_group_tag: bool = True
+    """RFC 7143 section 6.3.1 says MUST; libiscsi does not look, and some old targets do not tell."""
     send_targets_all_in_normal_session: bool = False
     """RFC 7143 Appendix C says MUST NOT; LIO and libiscsi's tests say yes."""
+    announces_attentions: bool = False
+    """Send every unit attention as asynchronous event 0 too (RFC 7143 section 11.9.1)."""
     chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
+
+    def __post_init__(self) -> None:
+        if self.wishes.max_connections != 1 or self.wishes.error_recovery_level != 0:
+            raise ConfigError("a target has one connection a session and ErrorRecoveryLevel 0")
 
 
 RFC = TargetPolicy()
 LIO = TargetPolicy(
     name="lio",
+    wishes=Wishes(),
     unknown_target=LoginStatus.SERVICE_UNAVAILABLE,
     send_targets_all_in_normal_session=True,
 )
 TGT = TargetPolicy(
     name="tgt",
-    wishes=Wishes(repetition=True),
+    wishes=Wishes(repetition=True, any_case=True),
     refused_initiator=LoginStatus.NOT_FOUND,
     nop_in_interval_s=0.0,
     chap_algorithms=(ChapAlgorithm.MD5,),

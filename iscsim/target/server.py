@@ -7,17 +7,21 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
 
 from iscsim.errors import ConfigError
 from iscsim.net.network import Address, ConnectionRecord, Listener, Network, Recorder
 from iscsim.net.tcp import TCPNetwork
+from iscsim.pdu import LoginStatus
 from iscsim.session.chap import Randomness
 from iscsim.session.events import ConnectionEnded, LoginCompleted, PDURejected
+from iscsim.session.login import login_error
 from iscsim.session.names import format_portal
 from iscsim.target.connection import TargetConnection
 from iscsim.target.node import NetworkEntity, Portal
+from iscsim.target.places import who_gives_way
 
 logger = logging.getLogger("iscsim.target")
 
@@ -27,6 +31,11 @@ _SEND_BUFFER = 512 << 10
 """SO_SNDBUF; of 64 KiB to 1 MiB and the kernel's own choice the best for reads of 128 KiB and more."""
 _LINGER_S = 5.0
 """How long a peer may take to read what is left and to close, after our FIN or its own."""
+_FAREWELL_S = 0.25
+"""How much longer than it may take to log out we wait for those to go who were dropped."""
+_MAX_CONNECTIONS = 1024
+_OTHER_FILES = 64
+"""Files a process has open besides its connections: listeners, disks, captures."""
 _MAX_LOGGED_REJECTS = 16
 """Rejects of one connection that the log names: a peer can cause far more of them than a log has room for."""
 
@@ -38,6 +47,22 @@ def _bound_send_buffer(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
 
+def connections_allowed() -> int:
+    """How many connections the limit of open files (``ulimit -n``) leaves room for: 1024 at most."""
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+    except ImportError:  # not a UNIX: no such limit
+        return _MAX_CONNECTIONS
+    files, _ = getrlimit(RLIMIT_NOFILE)
+    if files == RLIM_INFINITY or files >= _MAX_CONNECTIONS + _OTHER_FILES:
+        return _MAX_CONNECTIONS
+    allowed = max(files - _OTHER_FILES, 1)
+    # 1024 is what most systems give a process: nothing to warn of
+    level = logging.WARNING if files < _MAX_CONNECTIONS else logging.INFO
+    logger.log(level, "at most %d connections: only %d files may be open (ulimit -n)", allowed, files)
+    return allowed
+
+
 class TargetProtocol(asyncio.Protocol):
     """The asyncio shell of one :class:`TargetConnection`."""
 
@@ -46,6 +71,8 @@ class TargetProtocol(asyncio.Protocol):
         self._portal = portal
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.cut_off = False
+        """Whether it was aborted, which its transport will tell of."""
         self._finished = False
         self._full = self._going_on = False
         self._rejects = 0
@@ -67,10 +94,7 @@ class TargetProtocol(asyncio.Protocol):
         if self._server.recorder is not None:
             self._record = self._server.recorder.connection(self.peer, local)
             self._record.opened(loop.time())
-        if not self._server.admit(self):
-            self.core.end("too many connections")
-            self.flush()
-            self._transport.close()  # no time to linger: they are what we have too many of
+        self._server.admit(self)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +150,8 @@ class TargetProtocol(asyncio.Protocol):
             case ConnectionEnded(message) if message:
                 logger.warning("%s: connection closed: %s", where, message)
             case PDURejected(reason, message):
-                self._log_reject(f"{where}: rejected with reason {reason:#04x}: {message}")
+                why = f"{reason:#04x} (RFC 7143 section 11.17.1)"
+                self._log_reject(f"{where}: rejected with reason {why}: {message}")
             case LoginCompleted(name, session_type):
                 logger.info("%s: %s logged in (%s)", where, name, session_type)
 
@@ -185,8 +210,11 @@ class TargetProtocol(asyncio.Protocol):
         finally:  # whatever happened, the server must not wait for this connection
             self._server.forget(self)
 
-    def abort(self) -> None:
-        """Cut the connection off."""
+    def abort(self, message: str = "") -> None:
+        """Cut the connection off; ``message`` is for the log."""
+        if message:
+            self.core.end(message)
+        self.cut_off = True
         self._transport.abort()
 
 
@@ -199,7 +227,8 @@ class TargetServer:
             ...
 
     A portal with port 0 gets a free one, which its ``port`` then says. ``recorder`` captures every
-    connection. ``rng`` must be ``secrets.SystemRandom()`` (the default) except in simulation.
+    connection. ``rng`` must be ``secrets.SystemRandom()`` (the default) except in simulation. Without
+    ``max_connections`` it is 1024, or less where the limit of open files wants it so.
     """
 
     def __init__(
@@ -209,7 +238,7 @@ class TargetServer:
         network: Network | None = None,
         recorder: Recorder | None = None,
         rng: Randomness | None = None,
-        max_connections: int = 1024,
+        max_connections: int | None = None,
     ) -> None:
         self.entity = entity
         self.recorder = recorder
@@ -217,7 +246,7 @@ class TargetServer:
         self._network: Network = TCPNetwork() if network is None else network
         self._listeners: list[Listener] = []
         self._protocols: dict[TargetProtocol, None] = {}  # a set that keeps its order
-        self._max_connections = max_connections
+        self._max_connections = connections_allowed() if max_connections is None else max_connections
         self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -231,7 +260,7 @@ class TargetServer:
         """
         if not self.entity.portals:
             raise ConfigError("a target needs at least one portal")
-        self._closed = False
+        self._closed = self.entity.closing = False
         try:
             for portal in self.entity.portals:
                 failing = str(portal)
@@ -246,11 +275,26 @@ class TargetServer:
     def _factory(self, portal: Portal) -> Callable[[], TargetProtocol]:
         return lambda: TargetProtocol(self, portal)
 
-    def admit(self, protocol: TargetProtocol) -> bool:
-        """Remember a connection; False when there are too many, or it was accepted too late."""
+    def admit(self, protocol: TargetProtocol) -> None:
+        """Remember a connection. One that came too late is closed; one too many takes another's place.
+
+        When all the others have logged in to a target, it is told so when it tries to.
+        """
+        others = [other for other in self._protocols if not other.cut_off]
         self._protocols[protocol] = None
         self._empty.clear()
-        return len(self._protocols) <= self._max_connections and not self._closed
+        if self._closed:
+            protocol.abort("the server is closing")
+        elif len(others) >= self._max_connections:
+            self._make_room(protocol, others)
+
+    def _make_room(self, newcomer: TargetProtocol, others: list[TargetProtocol]) -> None:
+        leaving = who_gives_way(others)
+        if leaving is not None:
+            leaving.abort(f"all {self._max_connections} connections are taken, and another one came")
+        if leaving is None or len(others) > self._max_connections:
+            message = f"all {self._max_connections} connections are in use"
+            newcomer.core.login.refusal = login_error(LoginStatus.OUT_OF_RESOURCES, message)
 
     def forget(self, protocol: TargetProtocol) -> None:
         """A connection is gone."""
@@ -258,12 +302,29 @@ class TargetServer:
         if not self._protocols:
             self._empty.set()
 
-    async def close(self) -> None:
-        """Stop listening, close every connection, wait until they are gone."""
+    async def shut_down(self, time_s: int = 2) -> None:
+        """Stop listening, ask every initiator to log out within ``time_s`` seconds, then :meth:`close`.
+
+        A login that is under way is refused with 0301.
+        """
+        self.entity.closing = True
+        self._stop_listening()
+        for session in self.entity.sessions:
+            session.request_logout(time_s, asyncio.get_running_loop().time())
+        with suppress(TimeoutError):
+            if time_s:
+                await asyncio.wait_for(self._empty.wait(), time_s + _FAREWELL_S)
+        await self.close()
+
+    def _stop_listening(self) -> None:
         self._closed = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+
+    async def close(self) -> None:
+        """Stop listening, close every connection, wait until they are gone."""
+        self._stop_listening()
         for protocol in list(self._protocols):
             protocol.abort()
         await self._empty.wait()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from iscsim.errors import NegotiationError
-from iscsim.pdu import RESERVED_TAG, RejectReason, TextRequest, TextResponse
-from iscsim.session.keys import Role
+from iscsim.pdu import NO_LUN, RESERVED_TAG, RejectReason, TextRequest, TextResponse
+from iscsim.session.keys import Role, in_any_case
 from iscsim.session.negotiation import FullFeatureNegotiation
 from iscsim.session.text import TextExchange
 from iscsim.target.rejection import RequestRejected
@@ -27,6 +27,7 @@ class TextService:
         self._negotiation: FullFeatureNegotiation | None = None
         self._initiator_task_tag = RESERVED_TAG
         self._target_transfer_tag = 0
+        self._lun, self._immediate = NO_LUN, False
 
     def receive(self, pdu: TextRequest) -> None:
         """Answer a Text Request.
@@ -49,11 +50,19 @@ class TextService:
         ):
             message = f"no text negotiation with tag {pdu.target_transfer_tag:#x}"
             raise RequestRejected(RejectReason.INVALID_PDU_FIELD, message)
+        elif pdu.immediate != self._immediate:
+            raise NegotiationError("the I bit changed within a text negotiation", "11.10.3")
+        elif pdu.lun != self._lun:
+            # RFC 7143 section 11.17.1: the LUN qualifies the tag
+            message = f"LUN {pdu.lun.hex()}, the tag was given out with {self._lun.hex()}"
+            raise RequestRejected(RejectReason.INVALID_PDU_FIELD, message)
         if pdu.continuation and pdu.final:
             raise NegotiationError("F and C are both set", "11.10.2")
         assert self._exchange is not None
         pairs = self._exchange.receive(bytes(pdu.data), pdu.continuation)
         if pairs is not None:
+            if self._connection.entity.policy.wishes.any_case:
+                pairs = in_any_case(pairs)
             self._exchange.put(self._answers(pairs))
         self._respond(pdu)
 
@@ -62,7 +71,7 @@ class TextService:
         parameters = self._connection.session.parameters
         self._exchange = TextExchange(parameters.max_send_data_segment_length)
         self._negotiation = FullFeatureNegotiation(Role.TARGET, parameters)
-        self._initiator_task_tag = pdu.initiator_task_tag
+        self._initiator_task_tag, self._lun, self._immediate = pdu.initiator_task_tag, pdu.lun, pdu.immediate
         self._target_transfer_tag = self._target_transfer_tag % 0xFFFF + 1
 
     def _respond(self, pdu: TextRequest) -> None:

@@ -44,8 +44,11 @@ def variables(done: Any) -> dict[str, str]:
         ("--initiator", "host", "not an initiator: 'host'"),
         ("--portal", "x:y", "not a portal: 'x:y'"),
         ("--portal", "127.0.0.1:65536", "not one of 0 to 65535"),
+        ("--redirect", "1=2", "redirection to portal 2: iqn.2026-11.org.iscsim:disk has 1"),
+        ("--redirect", "1", "not a redirection: '1'"),
         ("--personality", "emc", "unknown personality 'emc' (known: rfc, lio, tgt)"),
         ("--config", "/nowhere/target.toml", "/nowhere/target.toml: No such file"),
+        ("--state", "/dev/null", "state directory /dev/null: File exists"),
     ],
 )
 def test_wrong_option_is_one_line_and_exit_2(cli: Any, option: str, value: str, what: str) -> None:
@@ -158,3 +161,18 @@ def test_control_socket_is_told_to_the_command(cli: Any) -> None:
     found = variables(cli.spawn("serve", "--control", control, "--run", SHOW))
     assert found["control"] == str(control)
     assert not control.exists()
+
+
+def test_state_is_kept_in_a_directory_that_is_let_go_at_the_end(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "target.toml"
+    path.write_text(f'state = "{tmp_path}/state"\n')
+    for options in (("--config", path), ("--state", tmp_path / "state")):
+        variables(cli.spawn("serve", *options, "--run", SHOW))
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_damaged_state_is_one_line_and_exit_2(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "6006016015e03a00ab2df25bb82d0ea9.json").write_text("{")
+    lun = "1=1M,wwn=6006016015e03a00ab2df25bb82d0ea9"
+    done = cli("serve", "--lun", lun, "--state", tmp_path, "--run", "true")
+    done.assert_failed(2, "6006016015e03a00ab2df25bb82d0ea9.json: damaged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exchanges.ladder import login_request
 
 from iscsim.cli.serving import shown
 from iscsim.net.rpc import call
+from iscsim.pdu import AsyncMessage, LoginResponse, decode
 from iscsim.target.node import Portal
 
 HOST = "iqn.1993-08.org.debian:01:host"
@@ -106,6 +109,35 @@ def test_signal_ends_it_well_even_with_sessions(cli: Any, serve: Serve, number: 
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (0, "")
     assert "Traceback" not in errors
+
+
+def test_redirections_are_shown(serve: Serve) -> None:
+    two = ("--portal", "127.0.0.1:0", "--portal", "127.0.0.1:0")
+    first, second = first_screen(serve(*two, "--redirect", "*=2"))["portal"]
+    where, group = second.split(",")
+    assert (first.partition(",1  ")[2], group) == (f"(redirects to {where})", "2")
+
+
+def test_signal_asks_for_a_logout_first(serve: Serve) -> None:
+    process = serve("--portal", "127.0.0.1:0")
+    host, port = first_screen(process)["portal"][0].removesuffix(",1").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as initiator:
+        initiator.sendall(b"".join(login_request().encode()))
+        with initiator.makefile("rb") as stream:
+            answers = [read_pdu(stream)]
+            process.send_signal(signal.SIGTERM)
+            answers += [read_pdu(stream), read_pdu(stream)]
+            assert stream.read() == b""
+    assert [type(answer) for answer in answers] == [LoginResponse, AsyncMessage, AsyncMessage]
+    assert [answer.async_event for answer in answers[1:]] == [1, 3]
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def read_pdu(stream: Any) -> Any:
+    header = stream.read(48)
+    length = int.from_bytes(header[5:8], "big")
+    return decode(header + stream.read(length + -length % 4))[0]
 
 
 def test_control_socket_stops_it(cli: Any, serve: Serve) -> None:

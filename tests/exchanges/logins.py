@@ -45,7 +45,7 @@ class Policy:
             raise login_error(LoginStatus.NOT_FOUND, f"no target {target_name}")
         return self.disk
 
-    def find_session(self, initiator_name, target, isid, tsih):
+    def find_session(self, initiator_name, target, isid, tsih, cid):
         if tsih not in self.sessions:
             raise login_error(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {tsih}")
         return self.sessions[tsih]

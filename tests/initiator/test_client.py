@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from marks import rfc
 
 from iscsim.capture.recorder import Recorder
 from iscsim.errors import ConfigError, ConnectionFailed, LoginFailed, SessionFailed
@@ -64,6 +65,7 @@ async def test_session_is_closed_when_the_block_raises(target: Any) -> None:
     assert target.node.sessions == []
 
 
+@rfc("7143", "4.4.3.1", row="I11")
 async def test_sessions_of_one_initiator_live_side_by_side(target: Any) -> None:
     async with connect(target.portal, target.name), connect(target.portal, target.name):
         first, second = target.node.sessions
@@ -171,6 +173,7 @@ async def test_writes_of_every_kind(target: Any, initial_r2t: bool, immediate_da
 # -- redirection -----------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.13.5", row="I6")
 async def test_redirection_is_followed_to_the_portal_it_names(
     target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from marks import rfc
 
 from iscsim.errors import LocalProtocolError
 from iscsim.initiator.task import CommandAborted, CommandTask, TargetFailure
@@ -147,12 +148,14 @@ def test_data_in_pieces_then_response(ladder: Any) -> None:
     assert task.data_in == DATA
 
 
+@rfc("7143", "11.4.5", row="I12")
 def test_less_data_is_an_underflow_and_no_error(ladder: Any) -> None:
     task, data_in = read(ladder)
     ladder >> data_in(final=True, status_present=True, data=DATA[:36], underflow=True, residual_count=4060)
     assert (task.data_in, task.residual, task.error) == (DATA[:36], 4060, None)
 
 
+@rfc("7143", "11.4.5", row="I12")
 def test_overflow_is_a_negative_residual(ladder: Any) -> None:
     task, data_in = read(ladder)
     ladder >> data_in(final=True, status_present=True, data=DATA, overflow=True, residual_count=100)
@@ -176,6 +179,7 @@ def test_commands_may_end_in_any_order(ladder: Any) -> None:
     assert first.data_in == second.data_in == DATA
 
 
+@rfc("7143", "4.2.2.4", "13.18", row=(9, 19))
 @pytest.mark.parametrize(
     "fields,message",
     [
@@ -201,6 +205,7 @@ def test_data_in_that_breaks_a_rule_ends_the_connection(ladder: Any, fields: Any
     assert message in ladder.failure
 
 
+@rfc("7143", "13.18", row=19)
 def test_data_in_that_overlaps_ends_the_connection(ladder: Any) -> None:
     _, data_in = read(ladder)
     ladder >> data_in(data=bytes(512))
@@ -277,6 +282,7 @@ def test_target_failure_is_an_error_of_its_own(ladder: Any) -> None:
     assert str(task.error) == "READ (10) to LUN 1: target failure, response code 0x01"
 
 
+@rfc("7143", "11.4.5", row=21)
 def test_response_with_both_residuals_ends_the_connection(ladder: Any) -> None:
     _, data_in = read(ladder)
     tag = data_in().initiator_task_tag
@@ -295,6 +301,7 @@ COMBINATIONS = [
 ]
 
 
+@rfc("7143", "4.2.5.2", "11.3.1", "13.10", "13.11", row=(13, 14))
 @pytest.mark.parametrize("initial_r2t,immediate_data,immediate,unsolicited", COMBINATIONS)
 def test_what_is_sent_unasked(
     new_ladder: Any, initial_r2t: bool, immediate_data: bool, immediate: int, unsolicited: int
@@ -332,6 +339,7 @@ def solicited(new_ladder: Any) -> Any:
     )
 
 
+@rfc("7143", "11.8", row=(16, "I8"))
 def test_r2t_is_answered_with_exactly_what_it_asks_for(solicited: Any) -> None:
     _, _, r2t = write(solicited, DATA)
     solicited >> r2t(0, 1536, target_transfer_tag=0xABCD, lun=LUN)
@@ -343,18 +351,21 @@ def test_r2t_is_answered_with_exactly_what_it_asks_for(solicited: Any) -> None:
     assert {(pdu.target_transfer_tag, pdu.lun) for pdu in data_out} == {(0xABCD, LUN)}
 
 
+@rfc("7143", "4.2.2.4", row=9)
 def test_each_r2t_starts_data_sn_again(solicited: Any) -> None:
     _, _, r2t = write(solicited, DATA)
     solicited >> r2t(0, 2048) >> r2t(2048, 2048, r2t_sn=1)
     assert [pdu.data_sn for pdu in solicited.sent()] == [0, 1, 0, 1]
 
 
+@rfc("7143", "4.2.2.2", row=7)
 def test_r2t_does_not_use_stat_sn_up(solicited: Any) -> None:
     _, _, r2t = write(solicited, DATA)
     solicited >> r2t(0, 2048, stat_sn=solicited.stat_sn)
     assert solicited.core.exp_stat_sn == solicited.stat_sn
 
 
+@rfc("7143", "11.8.4", "13.13", row=(16, 19))
 @pytest.mark.parametrize(
     "offset,length,fields,message",
     [

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from marks import rfc
 
 from iscsim.errors import ConnectionFailed, LocalProtocolError, LoginFailed, SessionFailed
 from iscsim.initiator.connection import InitiatorConnection, Timeouts
@@ -50,6 +51,7 @@ LUN = bytes.fromhex("0001000000000000")
 # -- login -----------------------------------------------------------------------------------------
 
 
+@rfc("7143", "6.3.1", "11.12.6", row=37)
 def test_first_request_is_a_login_with_tsih_0(new_core: NewCore, bare_ladder: Any) -> None:
     ladder = bare_ladder(new_core())
     ladder.core.start()
@@ -58,6 +60,7 @@ def test_first_request_is_a_login_with_tsih_0(new_core: NewCore, bare_ladder: An
     assert (request.tsih, request.cid, request.immediate) == (0, 0, True)
 
 
+@rfc("7143", "11.13.4", row="I5")
 def test_login_through_begins_full_feature_with_the_stat_sn_after_the_last(ladder: Any) -> None:
     assert ladder.core.phase is Phase.FULL_FEATURE
     assert ladder.core.exp_stat_sn == ladder.stat_sn
@@ -81,6 +84,7 @@ def test_refused_login_ends_with_its_status(new_core: NewCore, bare_ladder: Any)
     assert [event.status for event in ladder.events(LoginRefused)] == [0x0201]
 
 
+@rfc("7143", "11.13.5", row="I6")
 def test_redirection_says_where_to(new_core: NewCore, bare_ladder: Any) -> None:
     ladder = bare_ladder(new_core())
     ladder.core.start()
@@ -99,6 +103,7 @@ def test_silence_during_login_ends_it(new_core: NewCore, bare_ladder: Any) -> No
     assert "15 s" in ladder.failure
 
 
+@rfc("7143", "6.3", row="I4")
 @pytest.mark.parametrize(
     "response",
     [
@@ -140,6 +145,7 @@ def test_damaged_data_ends_the_connection(new_ladder: Any) -> None:
     assert "data digest" in ladder.failure
 
 
+@rfc("7143", "13.12", row=(16, 47))
 def test_a_data_segment_longer_than_declared_ends_the_connection(new_ladder: Any) -> None:
     ladder = new_ladder(max_recv_data_segment_length=512)
     ladder >> SCSIDataIn(data=bytes(513))
@@ -149,6 +155,7 @@ def test_a_data_segment_longer_than_declared_ends_the_connection(new_ladder: Any
 # -- numbers ---------------------------------------------------------------------------------------
 
 
+@rfc("7143", "4.2.2.1", row="I1")
 def test_commands_wait_for_the_window(new_ladder: Any) -> None:
     ladder = new_ladder(window=2)
     tasks = [ladder.submit() for _ in range(4)]
@@ -161,6 +168,7 @@ def test_commands_wait_for_the_window(new_ladder: Any) -> None:
     assert ladder.ended == tasks[:1]
 
 
+@rfc("7143", "4.2.2.1", row="I1")
 def test_a_closed_window_stops_commands_but_not_immediate_ones(ladder: Any) -> None:
     ladder.core.numbers.max_cmd_sn = ladder.exp_cmd_sn - 1
     ladder.submit()
@@ -181,6 +189,7 @@ def test_the_window_opens_by_any_pdu(new_ladder: Any) -> None:
     assert len(ladder.sent()) == 1
 
 
+@rfc("7143", "11.2.1.8", row=23)
 def test_every_task_has_a_tag_of_its_own_and_never_the_reserved_one(ladder: Any) -> None:
     ladder.core._next_tag = RESERVED_TAG - 1
     for _ in range(3):
@@ -192,6 +201,7 @@ def test_every_task_has_a_tag_of_its_own_and_never_the_reserved_one(ladder: Any)
     assert command.initiator_task_tag == 2
 
 
+@rfc("7143", "4.2.2.2", row=(7, "I2"))
 @pytest.mark.parametrize("step", [-1, 1, 100])
 def test_stat_sn_out_of_order_ends_the_connection(ladder: Any, step: int) -> None:
     ladder.submit()
@@ -200,6 +210,7 @@ def test_stat_sn_out_of_order_ends_the_connection(ladder: Any, step: int) -> Non
     assert f"StatSN {ladder.stat_sn + step}, expected {ladder.stat_sn}" in ladder.failure
 
 
+@rfc("7143", "4.2.2.1", row=1)
 def test_stat_sn_wraps(ladder: Any) -> None:
     ladder.core.exp_stat_sn = 0xFFFFFFFF
     ladder.submit()
@@ -211,6 +222,7 @@ def test_stat_sn_wraps(ladder: Any) -> None:
 # -- pings -----------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.19", row=(7, 55, "I9"))
 def test_targets_ping_is_answered_with_tag_and_lun_copied(ladder: Any) -> None:
     stat_sn = ladder.stat_sn
     ladder >> NOPIn(target_transfer_tag=77, lun=LUN, stat_sn=stat_sn)
@@ -221,11 +233,13 @@ def test_targets_ping_is_answered_with_tag_and_lun_copied(ladder: Any) -> None:
     assert ladder.core.exp_stat_sn == stat_sn  # a ping does not use StatSN up
 
 
+@rfc("7143", "11.19", row=55)
 def test_notice_without_tags_is_not_answered(ladder: Any) -> None:
     ladder >> NOPIn()
     assert ladder.sent() == []
 
 
+@rfc("7143", "11.18", row=55)
 def test_own_ping_brings_its_data_back(ladder: Any) -> None:
     ping = Ping(b"hello")
     ladder.core.ping(ping)
@@ -288,6 +302,7 @@ def manage(ladder: Any, function: int, task: CommandTask | None = None) -> tuple
     return request, sent
 
 
+@rfc("7143", "11.5.5", row=52)
 def test_abort_task_names_the_task_and_its_cmd_sn(ladder: Any) -> None:
     task = ladder.submit()
     ladder.submit()
@@ -301,6 +316,7 @@ def test_abort_task_names_the_task_and_its_cmd_sn(ladder: Any) -> None:
     assert request.response == 0
 
 
+@rfc("7143", "11.5.5", row=52)
 def test_abort_of_an_immediate_task_refers_to_its_own_cmd_sn(ladder: Any) -> None:
     task = ladder.submit(immediate=True)
     ladder.submit()

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from marks import rfc
 
 from iscsim.errors import RemoteProtocolError, SessionFailed
 from iscsim.initiator.events import AsyncMessageReceived
@@ -30,6 +31,7 @@ LUN = bytes.fromhex("0001000000000000")
 # -- Asynchronous Messages -------------------------------------------------------------------------
 
 
+@rfc("7143", "11.9.1", row="I10")
 def test_scsi_event_brings_its_sense_data(ladder: Any) -> None:
     sense = Sense(SenseKey.UNIT_ATTENTION, 0x3F, 0x0E).encode()
     ladder >> AsyncMessage(async_event=0, lun=LUN, data=SCSIResponse.sense_segment(sense))
@@ -44,6 +46,7 @@ def test_vendor_event_is_told_and_nothing_else(ladder: Any) -> None:
     assert (ladder.sent(), ladder.core.closing) == ([], False)
 
 
+@rfc("7143", "11.9.1", row="I10")
 def test_logout_request_with_nothing_under_way_is_obeyed_at_once(ladder: Any) -> None:
     ladder >> AsyncMessage(async_event=1, parameter_3=10)
     (request,) = ladder.sent()
@@ -52,6 +55,7 @@ def test_logout_request_with_nothing_under_way_is_obeyed_at_once(ladder: Any) ->
     assert ladder.core.closing
 
 
+@rfc("7143", "11.9.1", row="I10")
 def test_logout_request_lets_commands_end_and_takes_no_more(new_ladder: Any) -> None:
     ladder = new_ladder(window=1)
     ladder.submit()
@@ -66,6 +70,7 @@ def test_logout_request_lets_commands_end_and_takes_no_more(new_ladder: Any) -> 
     assert [type(pdu) for pdu in ladder.sent()] == [LogoutRequest]
 
 
+@rfc("7143", "11.9.1", row="I10")
 def test_logout_request_is_obeyed_in_time_whatever_is_under_way(ladder: Any) -> None:
     ladder.submit()
     ladder.sent()
@@ -76,6 +81,7 @@ def test_logout_request_is_obeyed_in_time_whatever_is_under_way(ladder: Any) -> 
     assert ladder.sent() == []
 
 
+@rfc("7143", "11.9.1", row="I10")
 @pytest.mark.parametrize("event", [2, 3])
 def test_dropped_connection_ends_at_once(ladder: Any, event: int) -> None:
     ladder >> AsyncMessage(async_event=event, parameter_2=2, parameter_3=20)
@@ -84,6 +90,7 @@ def test_dropped_connection_ends_at_once(ladder: Any, event: int) -> None:
     assert f"asynchronous event {event}" in ladder.failure
 
 
+@rfc("7143", "11.9.1", row="I10")
 def test_negotiation_request_is_answered_with_an_empty_text(ladder: Any) -> None:
     ladder >> AsyncMessage(async_event=4, parameter_3=3)
     (request,) = ladder.sent()

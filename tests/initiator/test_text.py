@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from marks import rfc
 
 from iscsim.errors import ISCSIError
 from iscsim.initiator.task import TextNegotiation
@@ -40,6 +41,7 @@ def test_question_and_answer(discovery: Any) -> None:
     assert discovery.ended == [negotiation]
 
 
+@rfc("7143", "6.2", "6.4", "11.10.4", row=(30, 60))
 @pytest.mark.parametrize("continuation", [True, False], ids=["with C", "as tgt does it"])
 def test_long_answer_is_asked_for_piece_by_piece(discovery: Any, continuation: bool) -> None:
     negotiation, request = ask(discovery)
@@ -80,6 +82,7 @@ def test_answer_longer_than_64_kib(discovery: Any) -> None:
     assert negotiation.answers == expected
 
 
+@rfc("7143", "6.2", "13.12", row=(30, 47))
 def test_long_question_is_sent_piece_by_piece(new_ladder: Any) -> None:
     ladder = new_ladder({"MaxRecvDataSegmentLength": "512"})
     pairs = [(f"X-key{number}", "v" * 200) for number in range(4)]
@@ -125,6 +128,7 @@ def test_waiting_negotiation_ends_with_the_connection(ladder: Any) -> None:
     assert isinstance(waiting.error, ISCSIError)
 
 
+@rfc("7143", "6.1", "6.4", row=(29, 60))
 @pytest.mark.parametrize(
     "fields,message",
     [

@@ -98,6 +98,26 @@ def test_iscsi_perf_reads_without_an_error(captive, load):
     assert "failed" not in result.stdout
 
 
+@pytest.mark.parametrize("redirect", ["1=2", "*=2"])
+def test_libiscsi_follows_a_redirection(captive, redirect):
+    command = "iscsi-inq $uri; iscsi-ls -s iscsi://$portal | grep -c Portal"
+    result = captive(command, *TWO_PORTALS, "--redirect", redirect, "--lun", "1=64M", "--verbose")
+    assert "Peripheral Device Type:DIRECT_ACCESS" in result.stdout
+    assert "login refused with 0x010" in result.stderr
+
+
+def test_libiscsi_knows_a_permanent_redirection_but_does_not_follow_it(captive):
+    command = "iscsi-inq $uri || iscsi-inq $uri2"
+    result = captive(command, *TWO_PORTALS, "--redirect", "1=2,permanent")
+    assert "Target moved permanently" in result.stdout + result.stderr
+    assert "Peripheral Device Type:DIRECT_ACCESS" in result.stdout
+
+
+def test_libiscsi_follows_a_redirection_before_chap(captive):
+    result = captive("iscsi-inq $uri", *TWO_PORTALS, "--redirect", "1=2", "--initiator", CHAP)
+    assert "Peripheral Device Type:DIRECT_ACCESS" in result.stdout
+
+
 def test_chap_lets_in_who_knows_the_password(captive):
     assert "DIRECT_ACCESS" in captive("iscsi-inq $uri", "--initiator", CHAP).stdout
 

@@ -17,6 +17,7 @@ from iscsim.scsi.lun import encode_lun
 from iscsim.scsi.nexus import ITNexus, LUNMap
 from iscsim.scsi.sense import Sense
 from iscsim.scsi.store import MemoryStore
+from iscsim.scsi.target_ports import TargetPorts
 
 WWN = "6006016015e03a00ab2df25bb82d0ea9"
 
@@ -67,6 +68,9 @@ class Rig:
     def __init__(self, store: Any = None, number: int = 0, **options: Any) -> None:
         self.server = DeviceServer()
         self.lun_map = LUNMap()
+        self.groups: dict[int, list[int]] = {}
+        self.ports = TargetPorts(lambda: self.groups)
+        self.port_numbers = [1, 2]
         self.unit = self.add(number, store, **options)
         self.lun = encode_lun(number)
         self.nexus = self.connect()
@@ -80,6 +84,9 @@ class Rig:
         return unit
 
     def connect(self, initiator: str = "iqn.1993-08.org.debian:01:host", port: int = 1) -> ITNexus:
+        """Through a port that is a target port group of its own, unless ``groups`` has it already."""
+        if not any(port in ports for ports in self.groups.values()):
+            self.groups[port] = [port]
         nexus = ITNexus(
             initiator_name=initiator,
             initiator_port=f"{initiator},i,0x00023d000001",
@@ -87,7 +94,11 @@ class Rig:
             target_port=f"iqn.1992-04.com.emc:cx.a0,t,{port:#06x}",
             lun_map=self.lun_map,
             relative_target_port=port,
-            target_port_group=port,
+            target_port_group=next(group for group, ports in self.groups.items() if port in ports),
+            target_ports=self.ports,
+            target_port_names=lambda: {
+                number: f"iqn.1992-04.com.emc:cx.a0,t,{number:#06x}" for number in self.port_numbers
+            },
         )
         self.server.nexus_established(nexus)
         return nexus

@@ -1,4 +1,4 @@
-from iscsim.scsi.completion import Completion
+from iscsim.scsi.completion import Completion, PreemptAndAbortCompletion
 
 
 def test_a_bare_completion_is_good():
@@ -14,3 +14,9 @@ def test_a_bare_completion_is_good():
 def test_repr_names_the_status():
     assert repr(Completion(2, sense=b"\x70")) == "Completion(CHECK CONDITION, 0 bytes, sense 70)"
     assert repr(Completion(0x11, b"abc")) == "Completion(status 0x11, 3 bytes)"
+
+
+def test_preempt_and_abort_is_good_and_names_the_nexuses():
+    nexus = object()
+    completion = PreemptAndAbortCompletion([nexus])
+    assert (completion.status, completion.preempted) == (0, [nexus])

@@ -44,6 +44,36 @@ def test_a_second_level_lun_is_not_its_first_level(rig):
     assert rig.fault(cdb.test_unit_ready(), lun=bytes.fromhex("0000000100000000")) == "05/25/00"
 
 
+# CONTROL
+
+EVERY_CDB = [
+    (opcode, action)
+    for opcode, command in COMMANDS.items()
+    for action in (command.service_actions or {0: command})
+    if cdb.cdb_length(opcode)
+]
+
+
+@pytest.mark.parametrize("opcode, action", EVERY_CDB)
+def test_naca_is_refused_by_every_command_before_it_takes_data(make_rig, opcode, action):
+    rig = make_rig(thin=True)
+    length = cdb.cdb_length(opcode)
+    command = bytes((opcode, action)).ljust(length - 1, b"\0") + b"\x04"
+    assert rig.server.data_out_length(rig.nexus, rig.lun, command) == 0
+    sense = rig.sense(command)
+    assert (str(sense)[-9:-1], sense.field_pointer) == ("05/24/00", FieldPointer(length - 1, 2))
+
+
+@pytest.mark.parametrize("lun", [MISSING, REPORT_LUNS_WELL_KNOWN_LUN])
+def test_naca_is_refused_where_no_unit_is(rig, lun):
+    assert rig.fault(bytes.fromhex("120000002404"), lun=lun) == "05/24/00"
+
+
+@pytest.mark.parametrize("command", ["280000000000000001c3", "2a0000000000000001c3", "0000000000c3"])
+def test_the_other_bits_of_control_change_nothing(rig, command):
+    assert rig.execute(bytes.fromhex(command), bytes(512)).status == Status.GOOD
+
+
 # Unit attentions
 
 

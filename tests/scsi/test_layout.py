@@ -90,3 +90,13 @@ def test_pad_text_cuts_and_pads():
 
 def test_pad_text_shows_what_ascii_cannot_carry_as_question_marks():
     assert pad_text("né\n", 4) == b"n?? "
+
+
+def test_the_arguments_of_a_cdb_end_with_its_control_byte():
+    layout = Layout("opcode" / Int8ub, "lba" / Int16ub, Padding(3))
+    assert layout.arguments().unpack(bytes.fromhex("280102000007")) == (0x0102, 7)
+
+
+def test_what_has_no_control_byte_is_no_cdb():
+    with pytest.raises(TypeError, match=">H is not a CDB"):
+        Layout("lba" / Int16ub).arguments()

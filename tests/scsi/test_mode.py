@@ -2,14 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsim.scsi.mode import (
-    CachingPage,
-    ControlPage,
-    InformationalExceptionsPage,
-    ModePage,
-    ModeParameters,
-    changeable_bits,
-)
+from iscsim.scsi.mode import ModePage, ModeParameters
+from iscsim.scsi.mode_pages import CachingPage, ControlPage
 
 pages = st.builds(ModePage, st.integers(0, 0x3E), st.just(0), st.binary(max_size=30)) | st.builds(
     ModePage, st.integers(0, 0x3E), st.integers(1, 254), st.binary(max_size=300)
@@ -57,33 +51,9 @@ def test_short_descriptor_of_a_large_unit_is_all_ones():
     assert ModeParameters.parse_10(data).blocks == 0xFFFFFFFF
 
 
-@pytest.mark.parametrize(
-    "page, changed",
-    [
-        (ControlPage(descriptor_sense=True), "0a0a0610000000" + "00ffff0000"),
-        (ControlPage(software_write_protect=True, task_aborted_status=True), "0a0a02100840" + "0000ffff0000"),
-    ],
-)
-def test_control_page(page, changed):
-    assert page.encode().hex() == changed
-    (parsed,) = ModePage.parse_all(page.encode())
-    assert ControlPage.parse(parsed) == page
-
-
-@given(st.booleans(), st.booleans())
-def test_caching_page_round_trip(write_cache, read_cache):
-    page = CachingPage(write_cache=write_cache, read_cache=read_cache)
-    assert CachingPage.parse(ModePage.parse_all(page.encode())[0]) == page
-
-
 @given(st.lists(pages, max_size=5))
 def test_pages_round_trip(found):
     assert ModePage.parse_all(b"".join(page.encode() for page in found)) == found
-
-
-def test_parse_refuses_another_page():
-    with pytest.raises(ValueError, match="mode page 0Ah/00h arrived, expected 08h"):
-        CachingPage.parse(ModePage.parse_all(ControlPage().encode())[0])
 
 
 def test_find_of_a_page_that_is_not_there():
@@ -103,17 +73,3 @@ def test_parsers_survive_anything(data):
 def test_a_subpage_that_is_cut_in_its_header_is_left_out():
     whole = ControlPage().encode()
     assert [page.code for page in ModePage.parse_all(whole + bytes.fromhex("4a01"))] == [0x0A]
-
-
-@given(st.booleans(), st.integers(0, 15), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
-def test_informational_exceptions_page_round_trip(disabled, method, interval, count):
-    page = InformationalExceptionsPage(
-        disabled=disabled, method=method, interval_timer_100ms=interval, report_count=count
-    )
-    assert InformationalExceptionsPage.parse(ModePage.parse_all(page.encode())[0]) == page
-
-
-def test_changeable_bits_are_as_long_as_the_page_and_never_its_header():
-    for page in (CachingPage().encode(), ControlPage().encode(), InformationalExceptionsPage().encode()):
-        assert (len(changeable_bits(page)), changeable_bits(page)[:2]) == (len(page), bytes(2))
-    assert changeable_bits(b"\x01\x0a" + bytes(10)) == bytes(12)

@@ -3,21 +3,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.scsi import cdb
-from iscsim.scsi.mode import (
+from iscsim.scsi.mode import ModeParameters
+from iscsim.scsi.mode_pages import (
     CachingPage,
+    ControlExtensionPage,
     ControlPage,
     InformationalExceptionsPage,
-    ModeParameters,
     ReadWriteErrorRecoveryPage,
 )
-from iscsim.scsi.sense import FieldPointer
+from iscsim.scsi.sense import FieldPointer, Sense
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.unit_attention import UnitAttention
 
 NO_CACHE = CachingPage(write_cache=False).encode()
 D_SENSE = ControlPage(descriptor_sense=True).encode()
 SWP = ControlPage(software_write_protect=True).encode()
-EXCEPTIONS = InformationalExceptionsPage(disabled=False, method=6, report_count=3).encode()
+EXCEPTIONS = InformationalExceptionsPage(disabled=False, method=6).encode()
+TASKS = ControlPage(task_aborted_status=True, queue_error_management=3).encode()
+EXTENSION = ControlExtensionPage(implicit_access=True).encode()
 
 
 class CountingStore(MemoryStore):
@@ -43,7 +46,7 @@ def pages(rig, control=0):
 
 
 @pytest.mark.parametrize("select", [select_6, select_10])
-@pytest.mark.parametrize("page", [NO_CACHE, D_SENSE, EXCEPTIONS, SWP])
+@pytest.mark.parametrize("page", [NO_CACHE, D_SENSE, EXCEPTIONS, SWP, TASKS])
 def test_a_page_is_current_once_selected_and_default_until_then(rig, select, page):
     rig.good(*select(page))
     assert page in pages(rig)
@@ -111,6 +114,51 @@ def test_d_sense_changes_the_sense_format(rig):
     assert rig.execute(b"\xc0").sense[0] == 0x70
 
 
+def test_what_becomes_of_other_tasks_is_an_attribute_of_the_unit(rig):
+    assert (rig.unit.task_aborted_status, rig.unit.queue_error_management) == (False, 0)
+    rig.good(*select_6(TASKS))
+    assert (rig.unit.task_aborted_status, rig.unit.queue_error_management) == (True, 3)
+
+
+def test_a_subpage_comes_back_as_it_was(rig):
+    rig.good(*select_6(EXTENSION, SWP))
+    assert rig.unit.software_write_protect
+
+
+# Informational exceptions
+
+
+def exception_test(method):
+    return select_6(InformationalExceptionsPage(disabled=False, test=True, method=method).encode())
+
+
+def asked(rig):
+    return str(Sense.parse(rig.good(cdb.request_sense())))[-9:-1]
+
+
+def test_a_test_of_informational_exceptions_is_heard_by_all_as_a_unit_attention(rig):
+    other = rig.other()
+    rig.good(*exception_test(method=2))
+    assert rig.fault(cdb.test_unit_ready()) == "06/5d/ff"
+    assert [rig.fault(cdb.test_unit_ready(), nexus=other) for _ in range(2)] == ["06/2a/01", "06/5d/ff"]
+    rig.good(*exception_test(method=2))
+    assert rig.fault(cdb.test_unit_ready()) == "06/5d/ff"
+
+
+def test_a_test_of_informational_exceptions_is_told_on_request_until_it_ends(rig):
+    rig.good(*exception_test(method=6))
+    rig.good(cdb.test_unit_ready())
+    assert [asked(rig), asked(rig)] == ["00/5d/ff"] * 2
+    rig.good(*select_6(EXCEPTIONS))
+    assert asked(rig) == "00/00/00"
+
+
+def test_a_test_that_is_not_to_be_reported_is_not(rig):
+    rig.good(*exception_test(method=0))
+    rig.good(cdb.test_unit_ready())
+    assert asked(rig) == "00/00/00"
+
+
 def test_without_a_write_cache_every_write_is_flushed(make_rig):
     store = CountingStore(2048)
     rig = make_rig(store, thin=True)
@@ -170,15 +218,25 @@ READ_ERRORS = ReadWriteErrorRecoveryPage().encode()
         (select_10(header="0000000000000004", descriptor=bytes(4)), 6),
         (select_10(header="0000000001000008", descriptor=bytes(8)), 6),
         (select_6(header="00000008", descriptor=bytes.fromhex("0000000100000200")), 4),
-        (select_6(header="00000008", descriptor=bytes.fromhex("0000000000001000")), 8),
+        (select_6(header="00000008", descriptor=bytes.fromhex("fffffffe00000200")), 4),
+        (select_6(header="00000008", descriptor=bytes.fromhex("0000000000001000")), 9),
+        (
+            select_10(
+                header="0000000001000010", descriptor=bytes.fromhex("00000000ffffffff0000000000000200")
+            ),
+            8,
+        ),
         (select_10(header="0000000001000010", descriptor=bytes.fromhex("00" * 14 + "1000")), 20),
-        (select_6(b"\x02\x0a" + bytes(10)), 4),
-        (select_6(b"\x48" + NO_CACHE[1:]), 4),
         (select_6(b"\x08\x0a" + bytes(10)), 5),
         (select_6(READ_ERRORS[:2] + b"\x80" + READ_ERRORS[3:]), 6),
         (select_6(NO_CACHE[:2] + b"\x05" + NO_CACHE[3:]), 6),
         (select_6(D_SENSE[:3] + b"\x00" + D_SENSE[4:]), 7),
-        (select_6(EXCEPTIONS[:2] + b"\x04" + EXCEPTIONS[3:]), 6),
+        (select_6(EXCEPTIONS[:2] + b"\x80" + EXCEPTIONS[3:]), 6),
+        (select_6(EXCEPTIONS[:3] + b"\x07" + EXCEPTIONS[4:]), 7),
+        (select_6(EXCEPTIONS[:11] + b"\x01"), 15),
+        (select_6(EXTENSION[:3] + b"\x1b" + EXTENSION[4:]), 6),
+        (select_6(EXTENSION[:4] + b"\x04" + EXTENSION[5:]), 8),
+        (select_6(b"\x4a\x02" + EXTENSION[2:]), 5),
         (select_6(D_SENSE, NO_CACHE[:10] + b"\x01" + NO_CACHE[11:]), 26),
     ],
 )
@@ -190,8 +248,27 @@ def test_a_parameter_that_cannot_be_is_pointed_at_and_nothing_changes(rig, selec
 
 
 @pytest.mark.parametrize(
+    "select, byte, bit",
+    [
+        (select_6(b"\x02\x0a" + bytes(10)), 4, 5),  # no such page
+        (select_6(b"\x48\x00\x00\x12" + bytes(18)), 4, 6),  # SPF of a page that has no subpage
+        (select_6(D_SENSE, ControlPage(queue_error_management=2).encode()), 19, 2),
+        (select_6(InformationalExceptionsPage(test=True).encode()), 6, 2),  # DEXCPT and TEST
+        (select_6(InformationalExceptionsPage(method=4).encode()), 7, 3),
+    ],
+)
+def test_a_field_that_is_less_than_a_byte_is_pointed_at(rig, select, byte, bit):
+    before = pages(rig)
+    assert rig.sense(*select).field_pointer == FieldPointer(byte, bit, in_cdb=False)
+    assert pages(rig) == before
+
+
+@pytest.mark.parametrize(
     "select",
     [
+        select_6(b"\x4a"),
+        select_6(EXTENSION[:-1]),
+        select_6(EXTENSION[:3]),
         select_6(header="000000"),
         select_10(header="00000000000000"),
         select_6(header="00000008"),
@@ -207,6 +284,20 @@ def test_a_list_that_is_cut_is_an_error_of_its_length(rig, select):
     assert pages(rig) == before
 
 
+@pytest.mark.parametrize(
+    "select",
+    [
+        select_6(header="00000008", descriptor=bytes.fromhex("0000080000000200")),
+        select_6(header="00000008", descriptor=bytes.fromhex("ffffffff00000200")),
+        select_10(header="0000000001000010", descriptor=bytes.fromhex("ff" * 8 + "0000000000000200")),
+    ],
+)
+def test_a_descriptor_that_says_all_there_is_changes_nothing(rig, select):
+    other = rig.other()
+    rig.good(*select)
+    assert (rig.unit.blocks, other.unit_attentions) == (2048, {})
+
+
 def test_the_blocks_of_a_large_unit_are_all_ones_in_a_short_descriptor(make_rig):
     rig = make_rig(MemoryStore(1 << 40))
     rig.good(*select_6(header="00000008", descriptor=bytes.fromhex("ffffffff00000200")))
@@ -217,7 +308,9 @@ def test_no_list_breaks_the_device_server(make_rig, select, data):
     assert make_rig().execute(select(data), data).status in (0x00, 0x02)
 
 
-@given(st.lists(st.sampled_from([NO_CACHE, D_SENSE, SWP, EXCEPTIONS]), max_size=4), st.integers(4, 80))
+@given(
+    st.lists(st.sampled_from([NO_CACHE, D_SENSE, SWP, EXCEPTIONS, EXTENSION]), max_size=4), st.integers(4, 80)
+)
 def test_a_list_is_taken_whole_or_not_at_all(make_rig, chosen, length):
     rig = make_rig()
     before = pages(rig)

@@ -161,3 +161,9 @@ def test_a_nexus_shows_its_two_ends(rig):
         "ITNexus(iqn.1993-08.org.debian:01:host,i,0x00023d000001 -> iqn.1992-04.com.emc:cx.a0,t,0x0001)"
     )
     assert repr(rig.nexus) == expected
+
+
+def test_no_nexus_has_more_to_hear_than_there_are_conditions(rig):
+    for attention in [*UnitAttention] * 3:
+        rig.nexus.establish(rig.unit, attention)
+    assert len(rig.nexus.unit_attentions[rig.unit]) == len(UnitAttention)

@@ -77,6 +77,32 @@ def test_unmap_frees_memory(make_rig):
     assert store.allocated_size == 0
 
 
+def test_unmap_points_at_the_descriptor_that_is_too_much(make_rig):
+    rig = make_rig(MemoryStore(1 << 30), thin=True)
+    sense = rig.sense(*cdb.unmap([(0, 1), (1, 1 << 20)]))
+    assert sense.field_pointer == FieldPointer(8 + 16 + 8, in_cdb=False)
+    assert rig.sense(*cdb.unmap([((1 << 30) - 1, 2)])).information == 1 << 30
+    assert rig.sense(*cdb.unmap([(0, 1)] * 257)).field_pointer == FieldPointer(2, in_cdb=False)
+
+
+def test_unmap_ignores_a_descriptor_that_is_cut(make_rig):
+    rig = make_rig(thin=True)
+    rig.good(cdb.write_10(0, 2), data(2))
+    _, parameters = cdb.unmap([(0, 1), (1, 1)])
+    for cut, descriptors in ((parameters[:-1], 32), (parameters, 31)):
+        rig.good(cdb.write_10(0, 2), data(2))
+        rig.good(cdb.unmap([])[0], cut[:2] + descriptors.to_bytes(2, "big") + cut[4:])
+        assert rig.good(cdb.read_10(0, 2)) == bytes(512) + data(2)[512:]
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_unmap_of_less_than_a_header_asks_for_no_data(make_rig, length):
+    rig = make_rig(thin=True)
+    command = cdb.UNMAP.build(opcode=0x42, parameter_list_length=length)
+    assert rig.server.data_out_length(rig.nexus, rig.lun, command) == 0
+    assert rig.fault(command) == "05/1a/00"
+
+
 # WRITE SAME
 
 
@@ -129,7 +155,89 @@ def test_write_same_above_the_limit_of_page_b0_is_refused(make_rig):
 
 
 def test_write_same_on_a_write_protected_unit(make_rig):
-    assert make_rig(read_only=True).fault(same_16(0, 1), data(1)) == "07/27/00"
+    rig = make_rig(read_only=True)
+    assert rig.fault(same_16(0, 1), data(1)) == "07/27/00"
+    assert rig.fault(same_16(0, 0), data(1)) == "05/24/00"
+
+
+def same_32(lba, blocks, flags=0, additional=0x18):
+    return cdb.WRITE_SAME_32.build(
+        opcode=0x7F,
+        additional_cdb_length=additional,
+        service_action=0x0D,
+        flags=flags,
+        lba=lba,
+        blocks=blocks,
+    )
+
+
+SAMES = [(same_10, 1, 7), (same_16, 1, 10), (same_32, 10, 28)]
+
+
+@pytest.mark.parametrize("same, flags_byte, length_byte", SAMES)
+def test_write_same_points_at_what_is_wrong(make_rig, same, flags_byte, length_byte):
+    rig = make_rig(MemoryStore(1 << 20), long_cdbs=True)
+    assert rig.sense(same(0, 1, flags=0x08), data(1)).field_pointer == FieldPointer(flags_byte, 3)
+    assert rig.sense(same(0, 0), data(1)).field_pointer == FieldPointer(length_byte)
+    assert rig.sense(same(0, 32769), data(1)).field_pointer == FieldPointer(length_byte)
+    assert rig.sense(same((1 << 20) - 1, 2), data(1)).information == 1 << 20
+
+
+@pytest.mark.parametrize("same, flags_byte, length_byte", SAMES)
+@pytest.mark.parametrize("thin", [False, True])
+def test_without_wsnz_0_blocks_means_to_the_end_as_far_as_page_b0_allows(
+    make_rig, same, flags_byte, length_byte, thin
+):
+    rig = make_rig(MemoryStore(40000), write_same_non_zero=False, thin=thin, long_cdbs=True)
+    rig.good(same(39000, 0), data(1))
+    assert rig.good(cdb.read_16(38999, 1001)) == bytes(512) + data(1) * 1000
+    assert rig.sense(same(40000 - 32769, 0), data(1)).field_pointer == FieldPointer(length_byte)
+    assert rig.fault(same(40000, 0), data(1)) == "05/21/00"
+    assert not BlockLimits.parse(rig.good(cdb.inquiry(0xB0))).write_same_non_zero
+
+
+@pytest.mark.parametrize("same", [same_16, same_32])
+@pytest.mark.parametrize("thin", [False, True])
+def test_write_same_without_a_data_out_buffer_writes_zeros(make_rig, same, thin):
+    rig = make_rig(thin=thin, long_cdbs=True)
+    rig.good(cdb.write_10(0, 4), data(4))
+    assert rig.server.data_out_length(rig.nexus, rig.lun, same(1, 2, flags=0x01)) == 0
+    rig.good(same(1, 2, flags=0x01), offered=0)
+    assert rig.good(cdb.read_10(0, 4)) == data(4)[:512] + bytes(1024) + data(4)[1536:]
+    assert rig.fault(same(1, 2, flags=0x01), data(1), offered=512) == "05/24/00"
+
+
+def test_write_same_32_writes(make_rig):
+    rig = make_rig(long_cdbs=True)
+    assert rig.server.data_out_length(rig.nexus, rig.lun, same_32(5, 3)) == 512
+    rig.good(same_32(5, 3), data(1), offered=512)
+    assert rig.good(cdb.read_10(4, 5)) == bytes(512) + data(1) * 3 + bytes(512)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        same_32(0, 1, additional=0x17),
+        same_32(0, 1, additional=0),
+        same_32(0, 1)[:16],
+        same_32(0, 1) + bytes(4),
+    ],
+)
+def test_a_variable_length_cdb_is_as_long_as_it_says(make_rig, command):
+    rig = make_rig(long_cdbs=True)
+    sense = rig.sense(command, data(1))
+    assert (str(sense)[-9:-1], sense.field_pointer) == ("05/24/00", FieldPointer(7))
+
+
+def test_a_variable_length_cdb_needs_a_unit_that_takes_them(rig):
+    assert rig.sense(same_32(0, 1), data(1)).field_pointer == FieldPointer(0)
+    assert rig.fault(bytes((0x7F,))) == "05/20/00"
+    assert rig.server.data_out_length(rig.nexus, rig.lun, same_32(0, 1)) == 0
+
+
+def test_a_variable_length_cdb_with_an_unknown_service_action(make_rig):
+    rig = make_rig(long_cdbs=True)
+    assert rig.sense(bytes.fromhex("7f00000000000018000b").ljust(32, b"\0")).field_pointer == FieldPointer(8)
 
 
 @pytest.mark.parametrize("same", [same_10, same_16])
@@ -140,7 +248,12 @@ def test_write_same_wants_one_block(rig, same):
 def test_page_b2_says_what_there_is(make_rig):
     page = LogicalBlockProvisioning.parse(make_rig(thin=True).good(cdb.inquiry(0xB2)))
     expected = LogicalBlockProvisioning(
-        unmap=True, write_same_16=True, write_same_10=True, reads_zeros=True, provisioning_type=2
+        unmap=True,
+        write_same_16=True,
+        write_same_10=True,
+        reads_zeros=True,
+        provisioning_type=2,
+        threshold_exponent=11,
     )
     assert page == expected
 
@@ -176,10 +289,18 @@ def test_get_lba_status_after_unmap(make_rig):
     assert extent(rig, 9) == (55, 0)
 
 
-def test_get_lba_status_looks_only_so_far(make_rig):
+def test_get_lba_status_passes_over_what_was_never_written(make_rig):
     rig = make_rig(MemoryStore(1 << 50), thin=True)
-    assert extent(rig, 1 << 40) == (8192, 1)
+    assert extent(rig, 1 << 40) == (0xFFFF_FFFF, 1)
     assert extent(rig, (1 << 50) - 3) == (3, 1)
+    rig.good(cdb.write_16(1 << 40, 1), data(1))
+    assert extent(rig, (1 << 40) - 5000) == (5000, 1)
+
+
+def test_get_lba_status_looks_only_so_far_into_what_was_written(make_rig):
+    rig = make_rig(MemoryStore(1 << 20), thin=True)
+    rig.good(cdb.write_16(0, 20000), data(20000))
+    assert extent(rig, 0) == (8192, 0)
 
 
 @pytest.mark.parametrize("lba", [2048, 2049, (1 << 64) - 1])

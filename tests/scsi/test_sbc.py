@@ -8,7 +8,6 @@ from iscsim.scsi import cdb
 from iscsim.scsi.capacity import Capacity
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
-from iscsim.scsi.unit_attention import UnitAttention
 
 READS = [cdb.read_6, cdb.read_10, cdb.read_12, cdb.read_16]
 WRITES = [cdb.write_6, cdb.write_10, cdb.write_12, cdb.write_16]
@@ -101,8 +100,16 @@ def test_dpo_and_fua_are_taken(rig, access):
 def test_a_transfer_above_the_maximum_is_refused(make_rig, block_size, limit):
     rig = make_rig(MemoryStore(1 << 20, block_size))
     assert len(rig.good(cdb.read_16(0, limit))) == 16 << 20
-    for access in (cdb.read_16, cdb.write_16):
-        assert rig.fault(access(0, limit + 1)) == "05/24/00"
+    length_bytes = {cdb.read_10: 7, cdb.write_10: 7, cdb.read_12: 6, cdb.write_12: 6, cdb.read_16: 10}
+    for access, byte in (length_bytes | {cdb.write_16: 10}).items():
+        sense = rig.sense(access(0, limit + 1))
+        assert (str(sense)[-9:-1], sense.field_pointer) == ("05/24/00", FieldPointer(byte))
+
+
+@pytest.mark.parametrize("access", [*READS, *WRITES, cdb.synchronize_cache_10, cdb.synchronize_cache_16])
+def test_out_of_range_tells_the_first_address_that_is_not_there(rig, access):
+    assert rig.sense(access(2000, 49), data(49)).information == 2048
+    assert rig.sense(access(4000, 1), data(1)).information == 4000
 
 
 @pytest.mark.parametrize("write", LONG_WRITES)
@@ -119,6 +126,15 @@ def test_a_write_protected_unit_refuses_and_changes_nothing(make_rig, write):
     rig = make_rig(read_only=True)
     assert rig.fault(write(0, 1), data(1)) == "07/27/00"
     assert rig.good(cdb.read_10(0, 1)) == bytes(512)
+    assert rig.server.data_out_length(rig.nexus, rig.lun, write(0, 1)) == 0
+
+
+@pytest.mark.parametrize("write", LONG_WRITES)
+def test_a_bad_cdb_is_told_before_write_protection(make_rig, write):
+    rig = make_rig(MemoryStore(1 << 20), read_only=True)
+    assert rig.sense(write(0, 1, protect=1), data(1)).field_pointer == FieldPointer(1, 7)
+    assert rig.fault(write(1 << 20, 1), data(1)) == "05/21/00"
+    assert rig.fault(write(0, 32769), data(1)) == "05/24/00"
 
 
 @pytest.mark.parametrize("arrived, written", [(512, 1), (700, 1), (200, 0), (0, 0), (1536, 2)])
@@ -240,77 +256,3 @@ def test_no_command_reaches_a_medium_that_is_not_there(make_rig, command):
     rig.unit.eject()
     assert rig.fault(command, data(1)) == "02/3a/02"
     assert rig.server.data_out_length(rig.nexus, rig.lun, command) == 0
-
-
-def test_loading_is_news_to_the_others_only(make_rig):
-    rig = make_rig(removable=True)
-    other = rig.connect("iqn.other")
-    other.take(rig.unit)
-    rig.good(cdb.start_stop_unit(start=False, load_eject=True))
-    rig.good(cdb.start_stop_unit(start=True, load_eject=True))
-    assert not rig.nexus.unit_attentions
-    assert other.take(rig.unit) is UnitAttention.MEDIUM_MAY_HAVE_CHANGED
-
-
-@pytest.mark.parametrize("start", [False, True])
-def test_a_fixed_disk_has_no_tray(rig, start):
-    sense = rig.sense(cdb.start_stop_unit(start=start, load_eject=True))
-    assert (str(sense)[-9:-1], sense.field_pointer) == ("05/24/00", FieldPointer(4, 1))
-
-
-@pytest.mark.parametrize("condition", range(1, 16))
-def test_a_power_condition_ejects_nothing(make_rig, condition):
-    rig = make_rig(removable=True)
-    rig.good(cdb.start_stop_unit(start=False, load_eject=True, condition=condition))
-    rig.good(cdb.test_unit_ready())
-
-
-@pytest.mark.parametrize("no_flush, flushes", [(False, 1), (True, 0)])
-def test_stopping_flushes_unless_told_not_to(make_rig, no_flush, flushes):
-    rig = make_rig(Watched(2048))
-    rig.good(cdb.start_stop_unit(start=False, no_flush=no_flush))
-    assert rig.unit.store.flushes == flushes
-    rig.good(cdb.test_unit_ready())
-
-
-# PREVENT ALLOW MEDIUM REMOVAL
-
-PREVENT, ALLOW = bytes.fromhex("1e0000000100"), bytes.fromhex("1e0000000000")
-EJECT = cdb.start_stop_unit(start=False, load_eject=True)
-
-
-def test_a_prevented_medium_stays_until_it_is_allowed_to_leave(make_rig):
-    rig = make_rig(removable=True)
-    rig.good(PREVENT)
-    assert rig.fault(EJECT) == "05/53/02"
-    rig.good(ALLOW)
-    rig.good(EJECT)
-
-
-def test_a_locked_tray_does_not_close_either(make_rig):
-    rig = make_rig(removable=True)
-    rig.good(EJECT)
-    rig.good(PREVENT)
-    assert rig.fault(cdb.start_stop_unit(start=True, load_eject=True)) == "05/53/02"
-    rig.good(ALLOW)
-    rig.good(cdb.start_stop_unit(start=True, load_eject=True))
-
-
-@pytest.mark.parametrize("leave", ["nexus loss", "reset"])
-def test_prevention_ends_with_the_nexus_and_with_a_reset(make_rig, leave):
-    rig = make_rig(removable=True)
-    other = rig.connect("iqn.other")
-    other.take(rig.unit)
-    rig.good(PREVENT, nexus=other)
-    assert rig.fault(EJECT) == "05/53/02"
-    if leave == "reset":
-        rig.server.logical_unit_reset(rig.nexus, rig.lun)
-        rig.nexus.take(rig.unit)
-    else:
-        rig.server.nexus_lost(other)
-    rig.good(EJECT)
-
-
-def test_a_fixed_disk_has_nothing_to_prevent(rig):
-    assert rig.sense(PREVENT).field_pointer == FieldPointer(4, 1)
-    assert rig.good(ALLOW) == b""

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.errors import SCSIError
-from iscsim.scsi.sense import ASC, CheckCondition, CommandFailed, FieldPointer, Sense, SenseKey
+from iscsim.scsi.sense import (
+    ASC,
+    CheckCondition,
+    CommandFailed,
+    FieldPointer,
+    ForwardedSense,
+    SegmentPointer,
+    Sense,
+    SenseKey,
+)
 
 U64 = st.integers(0, (1 << 64) - 1)
 pointers = st.builds(FieldPointer, st.integers(0, 0xFFFF), st.none() | st.integers(0, 7), st.booleans())
@@ -19,6 +28,7 @@ senses = st.builds(
     sense_key_specific=st.none() | pointers.map(FieldPointer.encode),
     incorrect_length=st.booleans(),
     deferred=st.booleans(),
+    field_replaceable_unit=st.integers(0, 255),
 )
 
 
@@ -47,9 +57,68 @@ def test_fixed_sense_with_field_pointer():
     assert sense.encode().hex() == "70000500000000" + "0a" + "00000000" + "2400" + "00" + "cd0002"
 
 
+@pytest.mark.parametrize("descriptor", [False, True])
+def test_progress_is_in_the_sense_key_specific_field(descriptor):
+    sense = CheckCondition(SenseKey.NOT_READY, ASC.SANITIZE_IN_PROGRESS, progress=0x1234).sense
+    assert sense.sense_key_specific == bytes.fromhex("801234")
+    assert Sense.parse(sense.encode(descriptor)).progress == 0x1234
+    assert sense.field_pointer is None
+
+
+def test_other_sense_has_no_progress():
+    assert (
+        CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.INVALID_FIELD_IN_CDB, field=(2, 5)).sense.progress
+        is None
+    )
+    assert CheckCondition(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT).sense.progress is None
+
+
 def test_descriptor_sense_with_information():
     sense = Sense.of(SenseKey.MISCOMPARE, ASC.MISCOMPARE_DURING_VERIFY, information=0x1234)
     assert sense.encode(descriptor=True).hex() == "720e1d000000000c" + "000a8000" + "0000000000001234"
+
+
+segment_pointers = st.builds(
+    SegmentPointer, st.integers(0, 0xFFFF), st.none() | st.integers(0, 7), st.booleans()
+)
+aborted_copies = st.builds(
+    Sense,
+    key=st.just(SenseKey.COPY_ABORTED),
+    asc=st.integers(0, 255),
+    ascq=st.integers(0, 255),
+    information=st.none() | st.integers(0, 0xFFFF_FFFF),
+    command_specific=st.none() | st.integers(1, 0xFFFF),
+    sense_key_specific=segment_pointers.map(SegmentPointer.encode),
+    forwarded=st.builds(
+        ForwardedSense, st.sampled_from([1, 2]), st.integers(0, 255), st.binary(max_size=200)
+    ),
+)
+
+
+@given(aborted_copies, st.booleans())
+def test_a_copy_that_was_aborted_tells_the_other_units_sense_in_both_formats(sense, descriptor):
+    assert Sense.parse(sense.encode(descriptor)) == sense
+    assert len(sense.encode(descriptor)) <= 252
+
+
+def test_forwarded_sense_in_fixed_format():
+    pointer = SegmentPointer(4, 0, in_segment=True)
+    sense = Sense.of(
+        SenseKey.COPY_ABORTED,
+        ASC.THIRD_PARTY_DEVICE_FAILURE,
+        command_specific=3,
+        sense_key_specific=pointer.encode(),
+        forwarded=ForwardedSense(2, 0x18),
+    )
+    assert sense.encode().hex() == "70000a00000000" + "0b" + "00120003" + "0d01" + "00" + "a80004" + "18"
+    assert sense.encode(descriptor=True).hex().endswith("0c020218")
+    assert (sense.segment_pointer, sense.field_pointer) == (pointer, None)
+
+
+def test_a_part_that_failed_is_named_in_either_format():
+    sense = Sense.of(SenseKey.HARDWARE_ERROR, ASC.INTERNAL_TARGET_FAILURE, field_replaceable_unit=7)
+    assert sense.encode()[14] == 7
+    assert sense.encode(descriptor=True).hex() == "7204440000000004" + "03020007"
 
 
 @given(senses)
@@ -60,7 +129,15 @@ def test_descriptor_format_round_trip(sense):
 @given(senses)
 def test_fixed_format_loses_only_what_needs_more_than_32_bits(sense):
     again = Sense.parse(sense.encode())
-    for name in ("key", "asc", "ascq", "sense_key_specific", "incorrect_length", "deferred"):
+    for name in (
+        "key",
+        "asc",
+        "ascq",
+        "sense_key_specific",
+        "incorrect_length",
+        "deferred",
+        "field_replaceable_unit",
+    ):
         assert getattr(again, name) == getattr(sense, name)
     small = sense.information is not None and sense.information < 1 << 32
     assert again.information == (sense.information if small else None)

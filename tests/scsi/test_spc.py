@@ -3,7 +3,8 @@ import pytest
 from iscsim.scsi import cdb, vpd
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry
 from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun, parse_lun_list
-from iscsim.scsi.mode import CachingPage, ControlPage, ModeParameters
+from iscsim.scsi.mode import ModeParameters
+from iscsim.scsi.mode_pages import CachingPage, ControlPage
 from iscsim.scsi.sense import FieldPointer, Sense
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.unit_attention import UnitAttention
@@ -24,6 +25,7 @@ def test_standard_inquiry(rig):
     assert (parsed.vendor, parsed.product, parsed.revision) == ("ISCSIM", "VIRTUAL-DISK", "0001")
     assert (parsed.device_type, parsed.qualifier, parsed.removable) == (DeviceType.DISK, 0, False)
     assert (parsed.version, parsed.version_descriptors) == (6, (0xA0, 0x960, 0x460, 0x4C0))
+    assert parsed.third_party_copy
 
 
 def test_a_removable_unit_says_so(make_rig):
@@ -56,10 +58,21 @@ def test_inquiry_refuses(rig, command, pointer):
 
 def test_every_page_listed_is_readable_and_the_list_ascends(rig):
     pages = vpd.parse_supported_pages(rig.good(cdb.inquiry(0)))
-    assert pages == [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]
+    assert pages == [0x00, 0x80, 0x83, 0x86, 0x8F, 0xB0, 0xB1, 0xB2, 0xB3]
     for page in pages:
         data = rig.good(cdb.inquiry(page))
         assert (data[1], len(data) - 4) == (page, int.from_bytes(data[2:4], "big"))
+
+
+@pytest.mark.parametrize("page", [None, 0x00, 0x80, 0x83, 0x86, 0xB0, 0xB1, 0xB2])
+def test_an_answer_is_cut_to_every_allocation_length(rig, page):
+    whole = rig.good(cdb.inquiry(page, allocation_length=0xFFFF))
+    for length in (*range(len(whole) + 2), 0x0100, 0xFF00, 0xFFFE):
+        assert rig.good(cdb.inquiry(page, allocation_length=length)) == whole[:length]
+
+
+def test_extended_inquiry_says_what_is_true(rig):
+    assert rig.good(cdb.inquiry(0x86)).hex() == "0086003c" + "00070101" + "0000" + "000100fc" + "00" * 50
 
 
 def test_unit_serial_number(rig):
@@ -115,13 +128,16 @@ def test_report_luns_cut_short_keeps_its_length_field(rig):
     assert (len(luns), needed) == (2, 88)
 
 
-@pytest.mark.parametrize("select, luns", [(0, ["00"]), (1, ["c1"]), (2, ["00", "c1"])])
+@pytest.mark.parametrize(
+    "select, luns",
+    [(0, ["00"]), (1, ["c1"]), (2, ["00", "c1"]), (0x10, []), (0x11, ["00"]), (0x12, [])],
+)
 def test_report_luns_selects(rig, select, luns):
     found, _ = parse_lun_list(rig.good(cdb.report_luns(select)))
     assert [lun.hex()[:2] for lun in found] == luns
 
 
-@pytest.mark.parametrize("select", [3, 0x10, 0x12, 0xFF])
+@pytest.mark.parametrize("select", [3, 0x0F, 0x13, 0xFF])
 def test_report_luns_refuses_another_selection(rig, select):
     assert rig.sense(cdb.report_luns(select)).field_pointer == FieldPointer(2)
 
@@ -178,7 +194,13 @@ def test_mode_sense_6_of_all_pages(rig):
 
 def test_mode_sense_10_of_all_pages_and_subpages(rig):
     parsed = ModeParameters.parse_10(rig.good(cdb.mode_sense_10(0x3F, 0xFF)))
-    assert [page[0] for page in parsed.pages] == [0x01, 0x08, 0x0A, 0x1C]
+    assert [page[:2].hex() for page in parsed.pages] == ["010a", "0812", "0a0a", "4a01", "1c0a"]
+
+
+@pytest.mark.parametrize("subpage, heads", [(0, ["0a0a"]), (1, ["4a01"]), (0xFF, ["0a0a", "4a01"])])
+def test_mode_sense_of_a_page_of_its_subpage_and_of_both(rig, subpage, heads):
+    parsed = ModeParameters.parse_6(rig.good(cdb.mode_sense_6(0x0A, subpage)))
+    assert [page[:2].hex() for page in parsed.pages] == heads
 
 
 def test_a_page_alone_is_the_page_inside_all(rig):
@@ -209,9 +231,11 @@ def test_changeable_values_are_masks(rig):
     assert [page.hex() for page in parsed.pages] == [
         "010a" + "00" * 10,
         "0812" + "04" + "00" * 17,
-        "0a0a" + "04000800" + "00" * 6,
-        "1c0a" + "080f" + "ff" * 8,
+        "0a0a" + "04060840" + "00" * 6,
+        "1c0a" + "0c06" + "00" * 8,
     ]
+    (extension,) = ModeParameters.parse_6(rig.good(cdb.mode_sense_6(0x0A, 1, control=1))).pages
+    assert extension.hex() == "4a01001c" + "00" * 28
 
 
 def test_default_values_are_the_current_ones(rig):
@@ -223,7 +247,9 @@ def test_default_values_are_the_current_ones(rig):
     [
         (cdb.mode_sense_6(0x3F, control=3), "05/39/00", FieldPointer(2, 7)),
         (cdb.mode_sense_6(0x02), "05/24/00", FieldPointer(2, 5)),
+        (cdb.mode_sense_6(0x02, 0xFF), "05/24/00", FieldPointer(2, 5)),
         (cdb.mode_sense_6(0x08, 0x01), "05/24/00", FieldPointer(3)),
+        (cdb.mode_sense_6(0x0A, 0x02), "05/24/00", FieldPointer(3)),
         (cdb.mode_sense_10(0x3F, 0x01), "05/24/00", FieldPointer(3)),
     ],
 )

@@ -32,6 +32,14 @@ def test_what_was_written_is_read(store):
     assert store.read(6, 5) == bytes(512) + pattern(3) + bytes(512)
 
 
+def test_only_what_was_written_takes_space(store):
+    before = store.allocated_size
+    store.write(4096, pattern(16))
+    store.flush()
+    assert before < CHUNK_SIZE
+    assert 8192 <= store.allocated_size <= before + CHUNK_SIZE
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_write_takes_any_buffer(store, kind):
     store.write(0, kind(pattern(2)))
@@ -98,6 +106,30 @@ def test_close_twice(store):
 def test_flush_returns(store):
     store.write(0, pattern(1))
     store.flush()
+
+
+def test_what_was_never_written_can_be_passed_over(store):
+    assert store.next_written(0) == store.blocks
+    store.write(3 * CHUNK_BLOCKS + 10, pattern(1))
+    found = store.next_written(0)
+    assert 0 < found <= 3 * CHUNK_BLOCKS + 10
+    assert store.read(0, found) == bytes(found * 512)
+    assert store.next_written(3 * CHUNK_BLOCKS + 10) == 3 * CHUNK_BLOCKS + 10
+    store.unmap(0, store.blocks)
+    assert store.next_written(0) == store.blocks
+
+
+def test_a_file_system_that_does_not_tell_of_holes_has_none(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EINVAL, "no")
+
+    disk = FileStore(tmp_path / "disk", size=65536)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "lseek", refuse)
+        assert disk.next_written(7) == 7
+        patch.setattr(module, "_HAS_HOLES", False)
+        assert disk.next_written(8) == 8
+    disk.close()
 
 
 @pytest.mark.parametrize("blocks, block_size", [(0, 512), ((1 << 63) + 1, 512), (8, 513), (8, 0), (8, 8192)])

@@ -147,6 +147,34 @@ def test_compare_and_write_takes_exactly_two_halves(written, length):
     assert written.sense(compare_and_write(0, 1), bytes(length)).field_pointer == FieldPointer(13)
 
 
+def test_write_and_verify_has_no_comparison_with_one_block(written):
+    for bytchk in (2, 3):
+        command = cdb.VERIFY_10.build(opcode=0x2E, check=bytchk << 1, lba=0, blocks=1)
+        assert written.sense(command, data(1)).field_pointer == FieldPointer(1, 2)
+        assert written.server.data_out_length(written.nexus, written.lun, command) == 0
+
+
+@pytest.mark.parametrize(
+    "command, byte",
+    [
+        (verify(0x2F, 0, 32769), 7),
+        (verify(0xAF, 0, 32769), 6),
+        (verify(0x8F, 0, 32769), 10),
+        (write_and_verify(0x8E, 0, 32769), 10),
+        (orwrite(0, 32769), 10),
+        (compare_and_write(0, 129), 13),
+    ],
+)
+def test_a_bad_length_is_pointed_at_before_write_protection(make_rig, command, byte):
+    rig = make_rig(MemoryStore(1 << 20), read_only=True)
+    assert rig.sense(command).field_pointer == FieldPointer(byte)
+
+
+@pytest.mark.parametrize("command", [verify(0x2F, 2040, 9), orwrite(2040, 9), compare_and_write(2040, 9)])
+def test_out_of_range_tells_the_first_address_that_is_not_there(written, command):
+    assert written.sense(command).information == 2048
+
+
 def test_compare_and_write_of_nothing(written):
     assert written.good(compare_and_write(0, 0)) == b""
 

@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsim.scsi import vpd
+from iscsim.scsi import cdb, vpd
 from iscsim.scsi.designator import relative_target_port_designator
+from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.vpd import (
     Association,
     BlockDeviceCharacteristics,
     BlockLimits,
     DesignatorType,
+    ExtendedInquiry,
     LogicalBlockProvisioning,
     VPDPage,
 )
@@ -33,6 +35,7 @@ PARSERS = [
     vpd.parse_supported_pages,
     vpd.parse_unit_serial_number,
     vpd.parse_device_identification,
+    ExtendedInquiry.parse,
     BlockLimits.parse,
     BlockDeviceCharacteristics.parse,
     LogicalBlockProvisioning.parse,
@@ -90,6 +93,48 @@ def test_udev_identifier_is_what_linux_found_in_the_captures(recorded, peer, ide
     assert vpd.udev_identifier(names) == identifier
 
 
+def test_third_party_copy_is_the_table_of_commands(rig):
+    page = vpd.ThirdPartyCopy.parse(rig.good(cdb.inquiry(0x8F)))
+    actions = {opcode: tuple(COMMANDS[opcode].service_actions) for opcode in (0x83, 0x84)}
+    assert (page.commands, page.descriptor_types) == (actions, (0x02, 0x0A, 0xE4))
+    assert page == rig.unit.third_party_copy
+    assert (
+        rig.good(cdb.inquiry(0x8F))
+        .hex(" ", -4)
+        .startswith("008f005c 0001000c 08830100 84030003 04000000 0004001c 00000000 00080004")
+    )
+
+
+@given(st.binary(max_size=120))
+def test_third_party_copy_takes_whatever_comes(body):
+    vpd.ThirdPartyCopy.parse(vpd.encode_page(0x8F, body))
+
+
+EXTENDED = st.builds(
+    ExtendedInquiry,
+    **dict.fromkeys(
+        (
+            "simple_tasks",
+            "ordered_tasks",
+            "head_of_queue_tasks",
+            "write_uncorrectable",
+            "volatile_cache",
+            "clears_on_report_luns",
+            "referrals",
+        ),
+        st.booleans(),
+    ),
+    extended_self_test_minutes=st.integers(0, 0xFFFF),
+    maximum_sense_length=st.integers(0, 0xFF),
+)
+
+
+@given(EXTENDED)
+def test_extended_inquiry_round_trip(found):
+    assert len(found.encode()) == 64
+    assert ExtendedInquiry.parse(found.encode()) == found
+
+
 def test_block_limits_of_the_captures(recorded):
     tgt, lio = longest(recorded, "1201b0", "tgt"), longest(recorded, "1201b0", "LIO")
     assert BlockLimits.parse(tgt) == BlockLimits(maximum_compare_and_write_blocks=128)
@@ -126,6 +171,24 @@ def test_provisioning_of_a_thin_unit():
     page = LogicalBlockProvisioning(unmap=True, write_same_10=True, reads_zeros=True, provisioning_type=2)
     assert page.encode().hex() == "00b2000400a40200"
     assert LogicalBlockProvisioning.parse(page.encode()) == page
+
+
+def test_provisioning_with_thresholds():
+    page = LogicalBlockProvisioning(provisioning_type=2, threshold_exponent=11)
+    assert page.encode().hex() == "00b200040b000200"
+    assert LogicalBlockProvisioning.parse(page.encode()) == page
+
+
+def test_referrals_are_16_bytes_that_give_no_segment_size():
+    assert vpd.encode_referrals().hex() == "00b3000c" + "00" * 12
+
+
+def test_characteristics_tell_of_reads_after_an_erasure():
+    page = BlockDeviceCharacteristics(
+        reads_after_block_erase=1, reads_after_cryptographic_erase=2, form_factor=3
+    )
+    assert page.encode()[7] == 0x63
+    assert BlockDeviceCharacteristics.parse(page.encode()) == page
 
 
 def test_byte_0_carries_the_peripheral():

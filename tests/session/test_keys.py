@@ -2,7 +2,7 @@
 
 import pytest
 
-from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, Rule, Use
+from iscsim.session.keys import KEYS, SECURITY_KEYS, Role, Rule, Use, in_any_case
 
 CHAPTER_13 = """HeaderDigest DataDigest MaxConnections SendTargets TargetName InitiatorName TargetAlias
     InitiatorAlias TargetAddress TargetPortalGroupTag InitialR2T ImmediateData MaxRecvDataSegmentLength
@@ -84,3 +84,13 @@ def test_four_known_keys_may_be_sent_in_the_full_feature_phase():
 def test_the_peer_of_each_role_is_the_other():
     assert Role.INITIATOR.peer is Role.TARGET
     assert Role.TARGET.peer is Role.INITIATOR
+
+
+def test_keys_in_any_case():
+    pairs = [("Initiatorname", "A"), ("MAXBURSTLENGTH", "1"), ("x-Other", "y"), ("SendTargets", "All")]
+    assert in_any_case(pairs) == [
+        ("InitiatorName", "A"),
+        ("MaxBurstLength", "1"),
+        ("x-Other", "y"),
+        ("SendTargets", "All"),
+    ]

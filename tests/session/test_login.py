@@ -26,6 +26,7 @@ from exchanges.logins import (
     status_of,
     target_login,
 )
+from marks import rfc
 
 from iscsim.errors import LoginFailed, NegotiationError
 from iscsim.pdu import LoginRequest, LoginResponse
@@ -199,6 +200,7 @@ def test_a_required_digest_is_proposed_by_the_target_in_a_further_exchange():
     assert login.result.parameters.header_digest
 
 
+@rfc("7143", "6.2", row=(31, "I3"), side="initiator")
 def test_an_initiator_answers_the_targets_proposals():
     initiator = initiator_login()
     first = initiator.start()
@@ -229,6 +231,7 @@ def test_a_session_type_that_is_not_said_is_normal():
     assert login.result.session_type is SessionType.NORMAL
 
 
+@rfc("7143", "6.3.1", "11.12.6", row=37, side="initiator")
 def test_a_further_connection_joins_with_the_parameters_of_its_session():
     session = Parameters(max_burst_length=512, first_burst_length=512, initiator_name=INITIATOR_NAME)
     policy = Policy(sessions={9: session})
@@ -305,6 +308,7 @@ def test_an_answer_to_a_continued_response_must_be_empty():
     assert refused(login, request(NAMES), request([("X-more", "")])) == 0x0200
 
 
+@rfc("7143", "6.2", row=30, side="both")
 def test_an_initiator_continues_a_long_request_and_takes_a_continued_response():
     initiator, target = initiator_login(), target_login()
     initiator._exchange._max_length = target._exchange._max_length = 50

@@ -17,6 +17,7 @@ from exchanges.logins import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import rfc
 
 from iscsim.errors import ConfigError, LocalProtocolError, LoginFailed, NegotiationError
 from iscsim.pdu import LoginResponse
@@ -32,6 +33,7 @@ def answered(data=(), **fields):
     return LoginResponse(**defaults | {"data": encode_text(data)} | fields)
 
 
+@rfc("7143", "6.3", "11.13", row="I4")
 @pytest.mark.parametrize(
     "change",
     [{"initiator_task_tag": 1}, {"isid": bytes(6)}, {"current_stage": SECURITY}, {"version_active": 1},
@@ -72,6 +74,7 @@ def complete_answers(login):
     return list(answers.items())
 
 
+@rfc("7143", "13.9", row="I7")
 @pytest.mark.parametrize(
     "change, more",
     [({"tsih": 0}, []), ({}, [("X-vendor", "1"), ("IFMarkInt", "1")]), ({}, [("TargetPortalGroupTag", "2")])],

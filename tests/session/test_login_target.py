@@ -21,6 +21,7 @@ from exchanges.logins import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import rfc
 
 from iscsim.errors import LocalProtocolError
 from iscsim.pdu import LoginRequest, LoginStatus
@@ -31,6 +32,7 @@ from iscsim.session.login import LoginRedirected, RedirectLogin, login_error
 # -- what a target refuses
 
 
+@rfc("7143", "13.5", row=61)
 @pytest.mark.parametrize(
     "pairs, status",
     [
@@ -76,11 +78,13 @@ def test_only_version_0_is_spoken(version_min, version_max, status):
     assert (status_of(response), response.version_max, response.version_active) == (status, 0, 0)
 
 
+@rfc("7143", "6.3", row=36)
 @pytest.mark.parametrize("stage", [2, FULL_FEATURE])
 def test_a_login_begins_in_the_security_or_the_operational_stage(stage):
     assert refused(target_login(), request(NAMES, stage)) == 0x0200
 
 
+@rfc("7143", "6.3", "11.12.3", row=36)
 @pytest.mark.parametrize("stage, to", [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2)])
 def test_only_three_transitions_exist(stage, to):
     asked = replace(request(NAMES, stage, OPERATIONAL), next_stage=to)
@@ -92,6 +96,7 @@ def test_no_stage_comes_twice():
     assert refused(target_login(), first, request(stage=SECURITY)) == 0x0200
 
 
+@rfc("7143", "6.3", row=36)
 def test_no_stage_is_entered_before_it_is_granted():
     assert refused(target_login(), request(NAMES), request(stage=OPERATIONAL)) == 0x0200
 
@@ -132,6 +137,7 @@ def test_authmethod_none_is_an_authentication_failure_when_chap_is_asked_for():
     assert refused(login, request([*NAMES, ("AuthMethod", "None")], to=OPERATIONAL)) == 0x0201
 
 
+@rfc("7143", "6.2.1", row=33)
 def test_the_first_acceptable_method_of_the_list_is_chosen():
     for chap, method in ((None, "None"), (TARGET_CHAP, "CHAP")):
         response = target_login(chap=chap).receive(request([*NAMES, ("AuthMethod", "KRB5,CHAP,None")]))
@@ -139,9 +145,10 @@ def test_the_first_acceptable_method_of_the_list_is_chosen():
 
 
 def test_tsih_of_no_session_is_refused():
-    assert refused(target_login(), request(NAMES, tsih=3)) == 0x020A
+    assert refused(target_login(), request(NAMES, tsih=3, to=OPERATIONAL)) == 0x020A
 
 
+@rfc("7143", "6.3.1", "13.9", row=40)
 def test_the_portal_group_tag_is_in_the_first_whole_response_only():
     login = target_login(portal_group_tag=65535)
     assert bytes(login.receive(request(continuation=True)).data) == b""
@@ -249,6 +256,7 @@ def test_after_chap_the_initiator_may_still_wait_before_it_transits():
     assert login.receive(request(to=OPERATIONAL)).transit
 
 
+@rfc("7143", "13.8", row=45)
 @pytest.mark.parametrize("permanent", [False, True])
 def test_a_redirection_names_the_address_to_go_to(permanent):
     policy = Policy(refusal=RedirectLogin("[fd00::1]:3261", permanent=permanent))

@@ -31,6 +31,7 @@ from exchanges.ladder import (
     text,
     write_10,
 )
+from marks import rfc
 
 from iscsim.pdu import (
     PDU_TYPES,
@@ -124,6 +125,7 @@ def test_a3_1_an_idle_stranger_costs_little():
 # -- A3.2, A3.14 and tgt 093d2bf: header fields and lengths ----------------------------------------
 
 
+@rfc("7143", "13.12", row=47)
 @pytest.mark.parametrize("length", [8193, 65536, 0xFFFFFF])
 def test_a3_14_a_login_with_too_much_data_is_refused_before_any_of_it_is_taken(length):
     exchange = connect() >> header(0x43, length=length)
@@ -133,6 +135,7 @@ def test_a3_14_a_login_with_too_much_data_is_refused_before_any_of_it_is_taken(l
     assert kept(exchange.connection) < 100
 
 
+@rfc("7143", "13.12", row=16)
 @pytest.mark.parametrize("opcode", sorted(opcode for opcode in PDU_TYPES if opcode < 0x20))
 def test_a3_14_a_data_segment_beyond_our_declaration_ends_the_session(opcode):
     exchange = log_in()
@@ -220,12 +223,14 @@ def test_cve_2013_2850_a_long_unknown_key_is_refused(length):
     assert login_fails(connect() >> raw_login(names() + key + b"=v\0"))
 
 
+@rfc("7143", "6.1", row=29)
 def test_a3_3_a_key_of_63_characters_is_answered():
     key = "X" * 63
     exchange = connect() >> raw_login(names() + f"{key}=v".encode() + b"\0")
     assert dict(parse_text(exchange.next().data))[key] == "NotUnderstood"
 
 
+@rfc("7143", "6.1", row=29)
 @pytest.mark.parametrize(
     "data",
     [
@@ -264,10 +269,12 @@ def test_names_cannot_write_a_second_line_into_the_log(name):
 # -- A3.4 the C bit --------------------------------------------------------------------------------
 
 
+@rfc("7143", "6.2", "11.12.2", row=30)
 def test_a3_4_continuation_excludes_transit():
     assert login_fails(connect() >> login_request(continuation=True))
 
 
+@rfc("7143", "6.2", row=30)
 def test_a3_4_continuation_without_data_is_answered_and_has_an_end():
     exchange = connect()
     for _ in range(64):
@@ -289,7 +296,7 @@ def test_a3_4_a_continued_key_is_judged_when_it_is_whole():
 def test_lio_778c2ab142c6_text_with_digests_and_continuation():
     exchange = log_in(keys=DIGESTS)
     whole = encode_text([("X-org.example.key", "value" * 40)])
-    exchange >> text(data=whole[:101], final=False, continuation=True, initiator_task_tag=4)
+    exchange >> text(data=whole[:101], final=False, continuation=True, initiator_task_tag=4, immediate=True)
     tag = exchange.next().target_transfer_tag
     wire = exchange.wire(
         text(data=whole[101:], initiator_task_tag=4, target_transfer_tag=tag, immediate=True)
@@ -348,11 +355,13 @@ def test_one_piece_of_reads_has_a_bounded_answer(immediate):
 # -- A3.6 to A3.9: negotiation ---------------------------------------------------------------------
 
 
+@rfc("7143", "6.3", row=35)
 @pytest.mark.parametrize("key", ["MaxBurstLength=1024", "InitiatorName=iqn.2026-11.org", "HeaderDigest=None"])
 def test_a3_6_a_key_twice_is_refused(key):
     assert login_fails(connect() >> raw_login(names() + f"{key}\0{key}\0".encode()))
 
 
+@rfc("7143", "6.3", row=35)
 def test_a3_6_a_key_again_in_a_later_request_is_refused():
     exchange = connect() >> raw_login(names() + b"MaxBurstLength=1024\0", transit=False)
     exchange << like(LoginResponse, status_class=0)
@@ -378,6 +387,7 @@ def test_a3_8_what_is_no_number_is_refused(value):
     assert login_fails(connect() >> raw_login(names() + f"MaxBurstLength={value}".encode() + b"\0"))
 
 
+@rfc("7143", "13.12", row=47)
 @pytest.mark.parametrize("value", ["511", "16777216", "18446744073709551615"])
 def test_a3_8_a_number_out_of_range_is_rejected_or_refused(value):
     exchange = connect() >> raw_login(names() + f"MaxBurstLength={value}".encode() + b"\0")
@@ -409,6 +419,7 @@ def security(data: bytes) -> LoginRequest:
     return raw_login(data, transit=False, current_stage=SECURITY, isid=ISID)
 
 
+@rfc("7143", "9.2.1", row=58)
 def test_a3_10_a_reflected_challenge_closes_the_connection():
     exchange = asked_for_chap()
     challenge = dict(parse_text(exchange.next().data))["CHAP_C"]
@@ -547,6 +558,7 @@ def test_a3_15_other_pdus_carry_no_ahs(opcode):
 # -- A3.16 to A3.19: data and floods ---------------------------------------------------------------
 
 
+@rfc("7143", "13.18", row=19)
 @pytest.mark.parametrize("offset", [512, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_a3_16_an_offset_outside_the_transfer_fails_the_write(offset):
     exchange = log_in(keys={"ImmediateData": "No"}) >> write_10()

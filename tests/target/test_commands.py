@@ -26,6 +26,7 @@ from exchanges.ladder import (
     unit_of,
     write_10,
 )
+from marks import rfc
 
 from iscsim.pdu import (
     RESERVED_TAG,
@@ -35,12 +36,14 @@ from iscsim.pdu import (
     NOPIn,
     ReadyToTransfer,
     RejectReason,
+    SCSICommand,
     SCSIDataIn,
     SCSIResponse,
     TaskManagementFunction,
     TaskManagementResponse,
     UnknownAHS,
 )
+from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.sense import Sense, SenseKey
@@ -76,6 +79,7 @@ def failed(key: SenseKey, asc: ASC) -> object:
 # -- reads -----------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.7.3", row=20)
 def test_a_read_that_fits_is_one_data_in_with_status():
     exchange = log_in()
     unit_of(exchange.session.entity).store.write(1, pattern(1024))
@@ -98,6 +102,7 @@ def test_a_read_that_fits_is_one_data_in_with_status():
     )
 
 
+@rfc("7143", "4.2.2.4", "11.7.1", "11.7.3", "13.18", row=(9, 16, 19, 20))
 @pytest.mark.parametrize("keys", [{}, DIGESTS], ids=["plain", "digests"])
 def test_a_read_is_cut_by_segment_and_burst_and_ends_with_status(keys):
     limits = {"MaxRecvDataSegmentLength": "1024", "MaxBurstLength": "2048", "FirstBurstLength": "1024"}
@@ -118,6 +123,7 @@ def test_a_read_is_cut_by_segment_and_burst_and_ends_with_status(keys):
     assert b"".join(pdu.data for pdu in pdus) == pattern(4608)
 
 
+@rfc("7143", "13.13", row=16)
 def test_no_sequence_of_data_in_is_longer_than_max_burst_length():
     limits = {"MaxRecvDataSegmentLength": "65536", "MaxBurstLength": "2048", "FirstBurstLength": "1024"}
     exchange = log_in(keys=limits) >> read_10(blocks=9)
@@ -143,11 +149,13 @@ def test_a_length_that_is_no_multiple_of_four_is_padded():
     assert exchange >> nop_out() << like(NOPIn)
 
 
+@rfc("7143", "11.4.5", row=21)
 def test_less_data_than_expected_is_underflow():
     exchange = log_in() >> read_10(expected_data_transfer_length=2048)
     assert exchange << like(SCSIDataIn, underflow=True, overflow=False, residual_count=1536)
 
 
+@rfc("7143", "11.4.5", row=21)
 def test_more_data_than_expected_is_overflow_and_cut():
     exchange = log_in() >> read_10(blocks=2, expected_data_transfer_length=100)
     assert exchange << like(
@@ -161,6 +169,7 @@ def test_data_without_any_room_for_it_is_overflow_in_a_response(read):
     assert exchange << like(SCSIResponse, status=0, overflow=True, residual_count=36, exp_data_sn=0)
 
 
+@rfc("7143", "11.4.7", "11.7.3", row=(20, 22))
 def test_a_failed_read_has_its_sense_in_a_response():
     exchange = (
         log_in()
@@ -197,6 +206,7 @@ def test_a_read_while_a_write_is_under_way_is_answered():
     assert exchange >> read_10() << like(SCSIDataIn, max_cmd_sn=WINDOW + 1)  # the write keeps its place
 
 
+@rfc("7143", "11.4.8", row=10)
 def test_a_bidirectional_command_has_both_residuals():
     both = inquiry(
         write=True,
@@ -236,6 +246,7 @@ def test_a_write_with_all_its_data_is_answered_at_once():
     assert stored(exchange, 2) == pattern(1024)
 
 
+@rfc("7143", "11.8.3", "11.8.4", row=(8, 17))
 def test_the_rest_of_a_write_is_asked_for():
     exchange = log_in(keys=R2T_AND_IMMEDIATE) >> write_10(blocks=4, data=pattern(1024), initiator_task_tag=9)
     stat_sn = exchange.connection.stat_sn
@@ -255,6 +266,7 @@ def test_the_rest_of_a_write_is_asked_for():
     assert stored(exchange, 4) == pattern(2048)
 
 
+@rfc("7143", "4.2.2.4", "11.8.4", row=(9, 16, 17))
 def test_no_r2t_asks_for_more_than_max_burst_length():
     exchange = log_in(keys=R2T_ONLY | {"MaxBurstLength": "1024"}) >> write_10(blocks=5)
     for number, (offset, length) in enumerate([(0, 1024), (1024, 1024), (2048, 512)]):
@@ -264,6 +276,7 @@ def test_no_r2t_asks_for_more_than_max_burst_length():
     assert exchange << like(SCSIResponse, status=0)
 
 
+@rfc("7143", "13.17", row=18)
 def test_max_outstanding_r2t_are_sent_at_once():
     policy = replace(RFC, wishes=Wishes(max_outstanding_r2t=3))
     keys = R2T_ONLY | {"MaxBurstLength": "512", "FirstBurstLength": "512", "MaxOutstandingR2T": "2"}
@@ -278,6 +291,7 @@ def test_max_outstanding_r2t_are_sent_at_once():
     assert exchange << like(SCSIResponse, status=0)
 
 
+@rfc("7143", "4.2.5.2", "13.10", "13.11", row=13)
 @pytest.mark.parametrize("keys", [ALL_UNSOLICITED, DATA_OUT_ONLY])
 def test_unsolicited_data_out_comes_before_any_r2t(keys):
     exchange = log_in(keys=keys) >> write_10(blocks=3, final=False)
@@ -290,6 +304,7 @@ def test_unsolicited_data_out_comes_before_any_r2t(keys):
     assert stored(exchange, 3) == pattern(1536)
 
 
+@rfc("7143", "4.2.5.2", "11.4.2", "11.4.7.2", row=(12, 13, 15, 22))
 @pytest.mark.parametrize(
     "keys, fields, data, asc",
     [
@@ -310,6 +325,7 @@ def test_bad_unsolicited_data_fails_the_write_after_its_last_data_out(keys, fiel
     assert stored(exchange, 4) == bytes(2048)
 
 
+@rfc("7143", "4.2.2.4", "11.4.2", row=(9, 12))
 def test_a_data_out_out_of_sequence_fails_the_write_at_its_end():
     exchange = log_in(keys=R2T_ONLY) >> write_10(blocks=2)
     tag = exchange.next().target_transfer_tag
@@ -318,6 +334,7 @@ def test_a_data_out_out_of_sequence_fails_the_write_at_its_end():
     assert exchange << failed(SenseKey.ABORTED_COMMAND, ASC.PROTOCOL_SERVICE_CRC_ERROR)
 
 
+@rfc("7143", "7.8", "11.4.7.2", row=(12, 15, 26))
 @pytest.mark.parametrize("final", [True, False])
 def test_a_damaged_data_out_fails_the_write_at_its_end(final):
     exchange = log_in(keys=R2T_ONLY | DIGESTS) >> write_10(blocks=2)
@@ -335,6 +352,7 @@ def test_a_write_that_is_going_to_fail_is_not_asked_for():
     assert exchange << like(SCSIResponse, status=Status.CHECK_CONDITION, underflow=True, residual_count=1024)
 
 
+@rfc("7143", "11.4.5", row=21)
 @pytest.mark.parametrize(
     "expected, flag, residual", [(2048, "underflow", 1024), (512, "overflow", 512), (1024, None, 0)]
 )
@@ -358,12 +376,14 @@ def test_an_extended_cdb_is_handed_on_whole():
 # -- refusals --------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.17.1", row=27)
 def test_a_data_out_for_no_task_is_rejected():
     pdu = data_out(77, data=b"x")
     exchange = log_in() >> pdu << rejected(RejectReason.INVALID_PDU_FIELD, data=pdu.header())
     assert exchange.rejections == ["Data-Out for unknown task tag 0x4d"]
 
 
+@rfc("7143", "7.3", row=28)
 @pytest.mark.parametrize("tag", [0xFFFFFFFF, 99])
 def test_a_data_out_with_a_tag_that_was_not_given_out_is_rejected_and_the_write_goes_on(tag):
     exchange = log_in(keys=R2T_ONLY) >> write_10()
@@ -385,6 +405,7 @@ def test_a_data_out_for_another_unit_than_its_command_is_rejected():
     assert exchange >> data_out(1, 0, bytes(512), target_transfer_tag=tag, lun=lun(1)) << like(SCSIResponse)
 
 
+@rfc("7143", "11.2.1.8", "7.3", row=(23, 27, 28))
 def test_a_task_tag_in_use_is_rejected_and_its_cmd_sn_not_received():
     exchange = log_in(keys=R2T_ONLY) >> write_10(initiator_task_tag=5)
     exchange.next()
@@ -566,9 +587,83 @@ def test_nothing_is_answered_after_the_session(slow):
     assert slow.wait(5)
 
 
+# -- operations that take their time ---------------------------------------------------------------
+
+
+def sanitize(action: int = 0x03, options: int = 0, data: bytes = b"", **fields: object) -> SCSICommand:
+    cdb = layouts.SANITIZE.build(opcode=0x48, options=options | action, parameter_list_length=len(data))
+    return command(cdb, write=bool(data), expected_data_transfer_length=len(data), data=data, **fields)
+
+
+def fault(exchange: Exchange) -> str:
+    """Of the next answer: ``"02/04/1b"``."""
+    return str(Sense.parse(exchange.next().data[2:]))[-9:-1]
+
+
+@pytest.fixture
+def erasing() -> Exchange:
+    exchange = log_in()
+    unit = unit_of(exchange.session.entity)
+    unit.thin, unit.erasure.duration_s = True, 5.0
+    unit.store.write(0, pattern(512))
+    return exchange
+
+
+def test_sanitize_is_answered_when_it_is_done_and_others_hear_of_it_meanwhile(erasing):
+    erasing >> sanitize(0x01, data=b"\x01\0\0\x01z") >> read_10()
+    assert fault(erasing) == "02/04/1b"
+    assert fault(erasing.wait(4.9) >> test_unit_ready()) == "02/04/1b"
+    assert erasing.wait(0.1) << like(SCSIResponse, initiator_task_tag=1, status=0)
+    assert erasing >> read_10() << like(SCSIDataIn, data=b"z" * 512)
+
+
+def test_an_aborted_sanitize_goes_on_and_is_not_answered(erasing):
+    abort = task_management(TaskManagementFunction.ABORT_TASK, referenced_task_tag=1)
+    assert erasing >> sanitize() >> abort << like(TaskManagementResponse, response=0)
+    assert fault(erasing >> test_unit_ready()) == "02/04/1b"
+    assert erasing.wait(5) >> test_unit_ready() << like(SCSIResponse, status=0)
+
+
+def test_sanitize_outlives_a_reset_and_its_session(erasing):
+    reset = task_management(TaskManagementFunction.LOGICAL_UNIT_RESET)
+    assert erasing >> sanitize(options=0x80) << like(SCSIResponse, status=0)
+    assert erasing >> reset << like(TaskManagementResponse, response=0)
+    assert [fault(erasing >> test_unit_ready()) for _ in range(2)] == ["06/29/03", "02/04/1b"]
+    again = log_in(erasing.session.entity)
+    assert fault(again.wait(4) >> test_unit_ready()) == "02/04/1b"
+    assert again.wait(1) >> test_unit_ready() << like(SCSIResponse, status=0)
+
+
+@pytest.mark.parametrize("offered, underflow, residual", [(4, False, 0), (600, True, 80)])
+def test_format_unit_takes_what_its_cdb_does_not_tell_the_length_of(offered, underflow, residual):
+    exchange = log_in()
+    unit_of(exchange.session.entity).store.write(0, pattern(512))
+    data = bytes(offered)
+    exchange >> command(b"\x04\x10", write=True, expected_data_transfer_length=offered, data=data)
+    assert exchange << like(SCSIResponse, status=0, underflow=underflow, residual_count=residual)
+    assert exchange >> read_10() << like(SCSIDataIn, data=bytes(512))
+
+
+def test_write_same_32_comes_in_an_extended_cdb():
+    cdb = layouts.WRITE_SAME_32.build(
+        opcode=0x7F, additional_cdb_length=0x18, service_action=0x0D, lba=1, blocks=2
+    )
+    exchange = log_in(keys=R2T_ONLY)
+    unit_of(exchange.session.entity).long_cdbs = True
+    extended = (ExtendedCDB(cdb[16:]),)
+    exchange >> command(cdb[:16], ahs=extended, write=True, expected_data_transfer_length=512)
+    r2t = exchange.next()
+    assert r2t.desired_data_transfer_length == 512
+    exchange >> data_out(1, 0, pattern(512), target_transfer_tag=r2t.target_transfer_tag)
+    assert exchange << like(SCSIResponse, status=0)
+    assert stored(exchange, 4) == bytes(512) + pattern(512) * 2 + bytes(512)
+    assert fault(exchange >> command(cdb[:16])) == "05/24/00"
+
+
 # -- transfer tags ---------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.8.5", row=17)
 def test_transfer_tags_are_never_the_reserved_one():
     exchange = log_in(keys=R2T_ONLY)
     exchange.connection.commands._next_tag = 0xFFFFFFFC
@@ -585,6 +680,7 @@ def test_commands_of_a_login_that_is_not_through_are_refused():
     assert exchange.refusal == 0x020B
 
 
+@rfc("7143", "11.2.1.8", row=23)
 @pytest.mark.parametrize(
     "make",
     [read_10, write_10, lambda **fields: text(**fields), lambda **fields: task_management(5, **fields)],

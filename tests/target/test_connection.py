@@ -1,11 +1,14 @@
 """The target's end of a connection: command order, pings, logout, rejects, and how it ends."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from exchanges.ladder import (
     TARGET,
+    Exchange,
     connect,
+    data_out,
     discover,
     ended,
     like,
@@ -21,6 +24,7 @@ from exchanges.ladder import (
     text,
     write_10,
 )
+from marks import rfc
 
 from iscsim.pdu import (
     RESERVED_TAG,
@@ -30,6 +34,7 @@ from iscsim.pdu import (
     NOPIn,
     NOPOut,
     RawPDU,
+    ReadyToTransfer,
     Reject,
     RejectReason,
     SCSIDataIn,
@@ -40,16 +45,19 @@ from iscsim.pdu import (
     TaskManagementResponse,
     TextResponse,
 )
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.session.connection import Phase
 from iscsim.target.policy import RFC
 
 WINDOW = RFC.command_window
+R2T_ONLY = {"InitialR2T": "Yes", "ImmediateData": "No"}
 DIGESTS = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
 
 
 # -- CmdSN (RFC 7143 section 4.2.2.1) --------------------------------------------------------------
 
 
+@rfc("7143", "11.12.8", row=6)
 def test_the_first_command_has_the_cmd_sn_of_the_login():
     exchange = log_in()
     window = exchange.session.window
@@ -57,6 +65,7 @@ def test_the_first_command_has_the_cmd_sn_of_the_login():
     assert exchange >> read_10() << like(SCSIDataIn, exp_cmd_sn=2, max_cmd_sn=WINDOW + 1)
 
 
+@rfc("7143", "4.2.2.1", row=1)
 def test_cmd_sn_wraps():
     exchange = connect() >> login_request(cmd_sn=0xFFFFFFFF)
     exchange << like(LoginResponse, exp_cmd_sn=0xFFFFFFFF, max_cmd_sn=WINDOW - 2)
@@ -65,6 +74,7 @@ def test_cmd_sn_wraps():
     assert exchange >> read_10() << like(SCSIDataIn, exp_cmd_sn=0) >> nop_out() << like(NOPIn, exp_cmd_sn=1)
 
 
+@rfc("7143", "4.2.2.1", row=2)
 @pytest.mark.parametrize("cmd_sn", [0, 1 + WINDOW, 0x80000001], ids=["below", "above", "far"])
 @pytest.mark.parametrize("request_of", [read_10, nop_out, text, write_10])
 def test_a_cmd_sn_outside_the_window_is_silently_ignored(cmd_sn, request_of):
@@ -73,6 +83,7 @@ def test_a_cmd_sn_outside_the_window_is_silently_ignored(cmd_sn, request_of):
     assert exchange >> read_10() << like(SCSIDataIn, exp_cmd_sn=2)
 
 
+@rfc("7143", "4.2.2.1", row=2)
 def test_a_duplicate_is_silently_ignored():
     exchange = log_in() >> read_10()
     exchange << like(SCSIDataIn)
@@ -115,12 +126,14 @@ def test_commands_that_waited_are_bound_by_the_same_window():
     assert not exchange.session.held
 
 
+@rfc("7143", "4.2.2.1", row=3)
 def test_an_immediate_request_has_no_turn():
     exchange = log_in()
     assert exchange >> nop_out(immediate=True, cmd_sn=77) << like(NOPIn, exp_cmd_sn=1)
     assert exchange >> read_10(immediate=True, cmd_sn=77) << like(SCSIDataIn, exp_cmd_sn=1, max_cmd_sn=WINDOW)
 
 
+@rfc("7143", "11.17.1", row=27)
 @pytest.mark.parametrize("request_of", [read_10, nop_out, text])
 def test_too_many_immediate_requests_at_once_are_rejected(request_of):
     exchange = log_in()
@@ -132,9 +145,49 @@ def test_too_many_immediate_requests_at_once_are_rejected(request_of):
     assert exchange >> nop_out(immediate=True) << like(NOPIn)
 
 
+def fill_window(exchange: Exchange) -> int:
+    """Open as many writes as the window takes; the transfer tag of the first."""
+    for number in range(WINDOW):
+        exchange >> write_10(initiator_task_tag=100 + number)
+    tag = exchange.next().target_transfer_tag
+    exchange.answers.clear()
+    return tag
+
+
+def test_a_window_closes_under_pressure_and_opens_again():
+    """RFC 7143 section 4.2.2.1: MaxCmdSN = ExpCmdSN - 1 is a closed window; MaxCmdSN never goes back."""
+    exchange = log_in(keys=R2T_ONLY)
+    tag = fill_window(exchange)
+    window = exchange.session.window
+    assert (window.exp_cmd_sn, window.max_cmd_sn) == (WINDOW + 1, WINDOW)
+    assert exchange >> read_10(cmd_sn=WINDOW + 1)  # silently ignored
+    assert not exchange.connection.closing
+    answer = like(SCSIResponse, exp_cmd_sn=WINDOW + 1, max_cmd_sn=WINDOW + 1)
+    assert exchange >> data_out(100, 0, bytes(512), target_transfer_tag=tag) << answer
+    assert exchange >> read_10(cmd_sn=WINDOW + 1) << like(SCSIDataIn, exp_cmd_sn=WINDOW + 2)
+
+
+@pytest.mark.parametrize("request_of", [nop_out, read_10, partial(task_management, 1)])
+def test_immediate_requests_are_taken_though_the_window_is_closed(request_of):
+    """RFC 7143 section 4.2.2.1: one task management and one other request at any time."""
+    exchange = log_in(keys=R2T_ONLY)
+    fill_window(exchange)
+    exchange >> request_of(immediate=True)
+    assert not isinstance(exchange.next(), Reject)
+    assert exchange
+
+
+def test_a_duplicate_of_a_command_under_way_is_silently_ignored():
+    exchange = log_in(keys=R2T_ONLY) >> write_10(initiator_task_tag=7)
+    exchange << like(ReadyToTransfer)
+    assert exchange >> write_10(initiator_task_tag=7, cmd_sn=1)
+    assert list(exchange.session.tasks) == [7]
+
+
 # -- StatSN (RFC 7143 section 4.2.2.2) -------------------------------------------------------------
 
 
+@rfc("7143", "4.2.2.2", row=7)
 def test_stat_sn_moves_with_every_response():
     exchange = log_in()
     first = exchange.connection.stat_sn
@@ -156,6 +209,7 @@ def test_the_login_response_has_the_stat_sn_before_the_first_answer():
     assert exchange.next().stat_sn + 1 == exchange.connection.stat_sn
 
 
+@rfc("7143", "11.19.2", row=(7, 8))
 def test_a_ping_of_the_target_carries_the_next_stat_sn_without_using_it():
     exchange = log_in()
     stat_sn = exchange.connection.stat_sn
@@ -167,6 +221,7 @@ def test_a_ping_of_the_target_carries_the_next_stat_sn_without_using_it():
 # -- pings -----------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.18", row=55)
 def test_a_ping_is_answered_with_its_data_tag_and_lun():
     exchange = log_in() >> nop_out(b"ping!", initiator_task_tag=9, lun=b"\0\1" + bytes(6))
     assert exchange << like(
@@ -178,6 +233,7 @@ def test_a_ping_is_answered_with_its_data_tag_and_lun():
     )
 
 
+@rfc("7143", "11.18.3", row=55)
 def test_a_ping_answer_is_cut_to_what_the_initiator_takes():
     exchange = log_in(keys={"MaxRecvDataSegmentLength": "512"})
     assert exchange >> nop_out(bytes(1000)) << like(NOPIn, data=bytes(512))
@@ -191,6 +247,7 @@ def test_silence_is_broken_by_a_ping_and_ends_without_an_answer():
     assert not exchange.session.entity.sessions
 
 
+@rfc("7143", "11.18.1", row=55)
 def test_an_answered_ping_keeps_the_session():
     exchange = log_in()
     for tag in range(1, 6):
@@ -198,6 +255,33 @@ def test_an_answered_ping_keeps_the_session():
         exchange >> NOPOut(immediate=True, target_transfer_tag=tag)
     assert exchange
     assert not exchange.connection.closing
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"immediate": True, "target_transfer_tag": 2}, "NOP-Out for unknown transfer tag 0x2"),
+        ({"immediate": False, "target_transfer_tag": 1}, "NOP-Out without a task tag, not immediate"),
+    ],
+    ids=["tag", "not immediate"],
+)
+def test_a_wrong_answer_to_a_ping_is_rejected(fields, message):
+    """RFC 7143 sections 11.18 and 11.17.1."""
+    exchange = log_in().wait(15.5) << like(NOPIn, target_transfer_tag=1)
+    exchange >> NOPOut(initiator_task_tag=RESERVED_TAG, cmd_sn=1, **fields)
+    assert exchange << rejected(RejectReason.INVALID_PDU_FIELD, exp_cmd_sn=1)
+    assert exchange.rejections == [message]
+    exchange >> NOPOut(immediate=True, target_transfer_tag=1)
+    assert exchange
+    exchange >> NOPOut(immediate=True, target_transfer_tag=1)
+    assert exchange << rejected(RejectReason.INVALID_PDU_FIELD)
+
+
+def test_a_nop_out_without_tags_only_brings_numbers():
+    exchange = log_in().wait(15.5) << like(NOPIn)
+    assert exchange >> NOPOut(immediate=True)
+    exchange.wait(31) << like(NOPIn)
+    assert exchange.ended == "no answer to a ping within 30 s"
 
 
 def test_a_busy_connection_is_not_pinged():
@@ -278,6 +362,7 @@ def test_a_broken_rule_among_what_was_held_ends_the_connection():
 # -- logout (RFC 7143 sections 11.14 and 11.15) ----------------------------------------------------
 
 
+@rfc("7143", "11.14.1", "11.15.1", row=54)
 @pytest.mark.parametrize("immediate", [True, False])
 def test_closing_the_session_answers_and_ends_it(immediate):
     exchange = log_in() >> logout(immediate=immediate)
@@ -286,18 +371,21 @@ def test_closing_the_session_answers_and_ends_it(immediate):
     assert not exchange.session.entity.sessions
 
 
+@rfc("7143", "11.14.1", row=54)
 def test_closing_the_only_connection_closes_the_session():
     exchange = log_in() >> logout(reason=1, cid=0)
     assert exchange << like(LogoutResponse, response=0) << ended()
     assert not exchange.session.entity.sessions
 
 
+@rfc("7143", "11.15.1", "11.15.3", row=54)
 def test_closing_an_unknown_connection_is_answered_so():
     exchange = log_in() >> logout(reason=1, cid=5)
     assert exchange << like(LogoutResponse, response=LogoutResponseCode.CID_NOT_FOUND, time2wait=0)
     assert exchange.session.entity.sessions
 
 
+@rfc("7143", "11.15.1", row=54)
 def test_recovery_is_not_supported():
     exchange = log_in() >> logout(reason=2)
     assert exchange << like(LogoutResponse, response=LogoutResponseCode.RECOVERY_NOT_SUPPORTED)
@@ -331,6 +419,7 @@ def test_tasks_are_gone_before_the_logout_is_answered():
 # -- rejects ---------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.17.1", "11.17.4", row=27)
 def test_an_unknown_opcode_is_rejected_with_its_header():
     header = b"\x5d" + bytes(range(1, 4)) + bytes(44)
     exchange = log_in() >> RawPDU(header)
@@ -338,15 +427,18 @@ def test_an_unknown_opcode_is_rejected_with_its_header():
     assert exchange.rejections == ["unknown opcode 0x1d"]
 
 
+@rfc("7143", "11.17.1", row=27)
 def test_a_login_request_after_the_login_is_a_protocol_error():
     assert log_in() >> login_request() << rejected(RejectReason.PROTOCOL_ERROR)
 
 
+@rfc("7143", "11.16", "11.17.1", row=(27, 57))
 def test_snack_is_not_supported_at_error_recovery_level_0():
     request = SNACKRequest(initiator_task_tag=5)
     assert log_in() >> request << rejected(RejectReason.COMMAND_NOT_SUPPORTED, data=request.header())
 
 
+@rfc("7143", "4.3", row=43)
 @pytest.mark.parametrize(
     "request_of",
     [
@@ -368,6 +460,7 @@ def test_a_discovery_session_takes_send_targets_and_its_own_end_only(request_of)
     assert exchange >> logout() << like(LogoutResponse) << ended("^$")
 
 
+@rfc("7143", "7.3", row=28)
 def test_the_cmd_sn_of_a_rejected_request_counts_as_not_received():
     """RFC 7143 section 7.3: the initiator has to fill the gap."""
     exchange = log_in() >> text(("InitialR2T", "Yes"))
@@ -385,6 +478,7 @@ def test_both_digests_go_both_ways():
     assert exchange >> read_10() << like(SCSIDataIn, data=b"x" * 512)
 
 
+@rfc("7143", "7.8", row=26)
 def test_a_wrong_header_digest_ends_the_connection():
     exchange = log_in(keys=DIGESTS) >> b"\0" * 52
     assert exchange << ended("header digest of opcode 0x00 does not match .RFC 7143 section 7.8.")
@@ -397,6 +491,7 @@ def damaged(exchange, pdu) -> bytes:
     return bytes(wire)
 
 
+@rfc("7143", "7.8", "11.17.1", row=(26, 27))
 def test_a_wrong_data_digest_is_rejected_and_leaves_a_gap():
     exchange = log_in(keys=DIGESTS)
     wrong = write_10(data=b"x" * 512)
@@ -404,6 +499,37 @@ def test_a_wrong_data_digest_is_rejected_and_leaves_a_gap():
     assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=wrong.header(), exp_cmd_sn=1)
     wrong.initiator_task_tag = 50
     assert exchange >> wrong << like(SCSIResponse, initiator_task_tag=50, exp_cmd_sn=2)
+
+
+@pytest.mark.parametrize("kind", [nop_out, text])
+def test_other_damaged_requests_are_rejected_and_not_received(kind):
+    exchange = log_in(keys=DIGESTS)
+    wrong = kind(data=b"X-a=b\0")
+    exchange >> damaged(exchange, wrong)
+    assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=wrong.header(), exp_cmd_sn=1)
+    assert exchange >> nop_out(cmd_sn=1) << like(NOPIn, exp_cmd_sn=2)
+
+
+def test_a_damaged_data_out_fails_its_write_when_all_data_has_come():
+    """RFC 7143 section 7.8, b)."""
+    exchange = log_in(keys=DIGESTS | {"ImmediateData": "No"}) >> write_10(blocks=2)
+    asked = exchange.next()
+    parts = [
+        SCSIDataOut(
+            initiator_task_tag=1,
+            target_transfer_tag=asked.target_transfer_tag,
+            buffer_offset=512 * number,
+            data_sn=number,
+            data=bytes(512),
+            final=number == 1,
+        )
+        for number in range(2)
+    ]
+    exchange >> damaged(exchange, parts[0])
+    assert exchange << rejected(RejectReason.DATA_DIGEST_ERROR, data=parts[0].header())
+    exchange >> parts[1]
+    sense = Sense.parse(exchange.next().sense)
+    assert (sense.key, sense.asc, sense.ascq) == (SenseKey.ABORTED_COMMAND, 0x47, 0x05)
 
 
 def test_a_damaged_data_out_of_no_task_is_just_rejected():
@@ -448,6 +574,7 @@ def test_a_login_has_to_come_in_time():
     assert exchange << ended("no login within 15 s")
 
 
+@rfc("7143", "E.1", row=62)
 def test_a_lost_connection_takes_its_session_along():
     exchange = log_in()
     exchange.connection.connection_lost()
@@ -485,6 +612,7 @@ def test_a_reset_of_the_session_by_another_connection_wakes_this_one():
     assert exchange >> read_10()  # in vain
 
 
+@rfc("7143", "11.6.1", row=53)
 def test_a_cold_reset_is_answered_before_every_connection_closes():
     entity = make_entity()
     other = log_in(entity, isid=bytes(6))

@@ -18,6 +18,7 @@ from exchanges.ladder import (
     read_10,
     write_10,
 )
+from marks import rfc
 
 from iscsim.errors import FormatError
 from iscsim.pdu import LoginResponse, LoginStatus, NOPOut, ReadyToTransfer, SCSIDataIn, Stage
@@ -25,7 +26,7 @@ from iscsim.pdu.text import encode_hex, encode_text, parse_text
 from iscsim.scsi.nexus import LUNMap
 from iscsim.session.chap import ChapAlgorithm, ChapConfig, ChapCredential, chap_response
 from iscsim.session.events import ConnectionEnded, LoginCompleted, LoginRefused
-from iscsim.target.node import Portal
+from iscsim.target.node import Portal, Redirect
 from iscsim.target.policy import LIO, RFC, TGT
 
 SECURITY, OPERATIONAL = Stage.SECURITY_NEGOTIATION, Stage.OPERATIONAL_NEGOTIATION
@@ -43,11 +44,11 @@ def refused(status: LoginStatus) -> object:
     )
 
 
-def prove(exchange, secret: bytes = b"secretsecret"):
+def prove(exchange, secret: bytes = b"secretsecret", **fields):
     """The three requests of a CHAP login with MD5; returns the exchange before the answer to the last."""
-    exchange >> login_request({"AuthMethod": "CHAP"}, transit=False, current_stage=SECURITY)
+    exchange >> login_request({"AuthMethod": "CHAP"}, transit=False, current_stage=SECURITY, **fields)
     exchange << like(LoginResponse, status_class=0)
-    step = {"transit": False, "current_stage": SECURITY, "isid": ISID, "cmd_sn": 1}
+    step = {"transit": False, "current_stage": SECURITY, "isid": ISID, "cmd_sn": 1} | fields
     exchange >> login_request(**step | {"data": encode_text([("CHAP_A", "5")])})
     asked = dict(parse_text(exchange.next().data))
     response = chap_response(
@@ -61,6 +62,7 @@ def prove(exchange, secret: bytes = b"secretsecret"):
 # -- success ---------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.13.3", "13.9", row=(39, 40))
 def test_a_login_without_acl_makes_a_session_with_a_handle():
     entity = make_entity()
     exchange = connect(entity) >> login_request()
@@ -83,6 +85,7 @@ def test_the_window_of_the_first_command_is_in_the_login_response():
     assert exchange << like(LoginResponse, exp_cmd_sn=500, max_cmd_sn=500 + RFC.command_window - 1)
 
 
+@rfc("7143", "6.3", "11.13.3", row=(36, 39))
 def test_a_login_in_two_stages():
     exchange = connect() >> login_request(current_stage=SECURITY, next_stage=OPERATIONAL)
     exchange << like(LoginResponse, transit=True, next_stage=OPERATIONAL, tsih=0)
@@ -113,6 +116,7 @@ def test_a_named_discovery_session():
 # -- refusals --------------------------------------------------------------------------------------
 
 
+@rfc("7143", "11.13.5", row=42)
 def test_an_unknown_target():
     exchange = connect() >> login_request({"TargetName": "iqn.2026-11.org.iscsim:other"})
     assert exchange << refused(LoginStatus.NOT_FOUND) << ended("login refused with 0x0203: no target iqn")
@@ -124,10 +128,150 @@ def test_a_target_that_is_not_at_this_portal():
     assert exchange << refused(LoginStatus.NOT_FOUND)
 
 
-def test_a_portal_group_that_is_disabled():
-    entity = make_entity()
+# -- every status of RFC 7143 section 11.13.5 ------------------------------------------------------
+
+
+def _redirected(permanent):
+    def prepare(entity):
+        node_of(entity).redirect_to = Redirect("192.0.2.9", permanent)
+
+    return prepare
+
+
+def _disabled(entity):
     node_of(entity).portal_groups[1].enabled = False
-    assert connect(entity, Portal("192.0.2.1")) >> login_request() << refused(LoginStatus.NOT_FOUND)
+
+
+def _broken(entity):
+    node_of(entity).login_refusal = LoginStatus.TARGET_ERROR
+
+
+def _closing(entity):
+    entity.closing = True
+
+
+def _full(entity):
+    entity.policy = replace(RFC, max_sessions=1)
+    log_in(entity, isid=bytes(6))
+
+
+def _removed(entity):
+    entity.remove_target(TARGET)
+
+
+def _closed_to_us(entity):
+    node_of(entity).add_acl("iqn.2026-11.org.example:somebody")
+
+
+def _chap(entity):
+    node_of(entity).chap = CHAP
+
+
+def _nothing(entity):
+    pass
+
+
+STATUSES = [
+    (0x0000, _nothing, {}, {}, ""),
+    (0x0101, _redirected(False), {}, {}, "the target has moved temporarily, to 192.0.2.9:3260"),
+    (0x0102, _redirected(True), {}, {}, "the target has moved permanently, to 192.0.2.9:3260"),
+    (0x0200, _nothing, {}, {"current_stage": 2}, "a login cannot begin in stage 2"),
+    (0x0201, _chap, {}, {}, "authentication was skipped"),
+    (0x0202, _closed_to_us, {}, {}, "iqn.2026-11.org.example:host may not use iqn"),
+    (0x0203, _nothing, {"TargetName": f"{TARGET}:other"}, {}, "no target iqn"),
+    (0x0204, _removed, {}, {}, f"target {TARGET} was removed"),
+    (0x0205, _nothing, {}, {"version_min": 1, "version_max": 1}, "version 1"),
+    (0x0206, log_in, {}, {"tsih": -1, "cid": 1}, "MaxConnections is 1"),
+    (0x0207, _nothing, {"InitiatorName": ""}, {}, "InitiatorName is missing"),
+    (0x0207, _nothing, {"TargetName": ""}, {}, "TargetName is missing"),
+    (0x0209, _nothing, {"SessionType": "Other"}, {}, "SessionType='Other'"),
+    (0x020A, _nothing, {}, {"tsih": 77}, "no session 0x004d"),
+    (0x0300, _broken, {}, {}, f"{TARGET} refuses every login"),
+    (0x0301, _disabled, {}, {}, "portal group 1 is disabled"),
+    (0x0301, _closing, {}, {}, "the target is shutting down"),
+    (0x0302, _full, {}, {}, "all 1 sessions are in use"),
+]
+"""Status, what is prepared, keys, header fields (a TSIH of -1 is that of the session there is), log line."""
+
+
+@pytest.mark.parametrize(
+    "status, prepare, keys, fields, message", STATUSES, ids=[f"{row[0]:#06x} {row[4]}" for row in STATUSES]
+)
+def test_every_status(status, prepare, keys, fields, message):
+    entity = make_entity()
+    portal = entity.portals[0]
+    prepare(entity)
+    if fields.get("tsih") == -1:
+        fields = fields | {"tsih": entity.sessions[0].tsih}
+    sessions = entity.sessions
+    exchange = connect(entity, portal) >> login_request(keys, **fields)
+    if status == 0:
+        assert exchange << like(LoginResponse, status_class=0, status_detail=0)
+        return
+    assert exchange << refused(LoginStatus(status)) << ended(f"login refused with {status:#06x}: {message}")
+    assert "RFC 7143 section" in exchange.ended
+    assert (exchange.refusal, entity.sessions) == (status, sessions)
+
+
+def test_another_portal_group_cannot_be_included():
+    """0x0208; the other two of the table, 0x020b and what ends without a status, are further down."""
+    entity = make_entity()
+    portal = Portal("192.0.2.2")
+    node_of(entity).add_portal(portal)
+    tsih = log_in(entity).session.tsih
+    exchange = connect(entity, portal) >> login_request(tsih=tsih)
+    assert exchange << refused(LoginStatus.CANNOT_INCLUDE_IN_SESSION) << ended("in portal group 1, not 2")
+
+
+def test_a_server_that_closes_refuses_discovery_too():
+    entity = make_entity()
+    entity.closing = True
+    keys = {"SessionType": "Discovery", "TargetName": ""}
+    assert connect(entity) >> login_request(keys) << refused(LoginStatus.SERVICE_UNAVAILABLE)
+
+
+def test_a_limit_of_sessions_lets_them_be_reinstated():
+    entity = make_entity(replace(RFC, max_sessions=1))
+    old, discovering = log_in(entity), discover(entity)
+    assert log_in(entity).session in entity.sessions
+    assert old << ended("session reinstated")
+    assert discover(entity).session in entity.sessions
+    assert discovering << ended("session reinstated")
+    assert connect(entity) >> login_request(isid=bytes(6)) << refused(LoginStatus.OUT_OF_RESOURCES)
+
+
+# -- redirection (RFC 7143 section 13.8) -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_a_redirection_names_an_address_without_a_tag(permanent):
+    entity = make_entity()
+    entity.portals[0].redirect_to = Redirect("[2001:db8::1]:3261", permanent)
+    exchange = connect(entity) >> login_request()
+    response = exchange.next()
+    assert (response.status_class, response.status_detail) == (1, 2 if permanent else 1)
+    assert parse_text(response.data) == [("TargetAddress", "[2001:db8::1]:3261")]
+    assert exchange.connection.closing
+
+
+def test_discovery_goes_on_at_a_portal_that_redirects():
+    entity = make_entity()
+    entity.portals[0].redirect_to = Redirect("192.0.2.9")
+    assert discover(entity).session.is_discovery
+
+
+def test_strangers_are_not_told_where_a_target_is():
+    entity = make_entity()
+    node_of(entity).redirect_to = Redirect("192.0.2.9")
+    _closed_to_us(entity)
+    assert connect(entity) >> login_request() << refused(LoginStatus.AUTHORIZATION_FAILURE)
+
+
+def test_a_wildcard_portal_is_redirected_to_as_it_is_reached():
+    entity = make_entity()
+    entity.portals[0].redirect_to = Redirect(Portal("0.0.0.0", 3262))
+    exchange = connect(entity) >> login_request()
+    assert parse_text(exchange.next().data) == [("TargetAddress", "192.0.2.1:3262")]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +297,7 @@ def test_an_acl_opens_the_door_to_one_and_closes_it_to_others():
     assert exchange << ended("iqn.2026-11.org.example:other may not use iqn.2026-11.org.iscsim:disk")
 
 
+@rfc("7143", "4.2.7.1", row=61)
 def test_an_acl_holds_for_a_name_however_it_is_spelt():
     entity = make_entity()
     node_of(entity).add_acl(INITIATOR)
@@ -168,6 +313,7 @@ def test_a_personality_limits_the_algorithms_of_chap():
     assert dict(parse_text(exchange.next().data))["CHAP_A"] == "5"
 
 
+@rfc("7143", "6.3.1", row=38)
 def test_a_session_that_does_not_exist():
     entity = make_entity()
     log_in(entity)
@@ -175,12 +321,70 @@ def test_a_session_that_does_not_exist():
     assert exchange << refused(LoginStatus.SESSION_DOES_NOT_EXIST) << ended("no session 0x004d")
 
 
+@rfc("7143", "6.3.1", row=38)
 def test_a_second_connection_is_one_too_many():
     entity = make_entity()
     first = log_in(entity)
     exchange = connect(entity) >> login_request(tsih=first.session.tsih, cid=1)
     assert exchange << refused(LoginStatus.TOO_MANY_CONNECTIONS)
     assert first >> read_10() << like(SCSIDataIn)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_has_not_proven_itself_does_not_learn_which_sessions_there_are(known):
+    entity = make_entity()
+    tsih = log_in(entity).session.tsih if known else 77
+    node_of(entity).chap = CHAP
+    step = {"tsih": tsih, "cid": 1, "transit": False, "current_stage": SECURITY}
+    exchange = connect(entity) >> login_request({"AuthMethod": "CHAP"}, **step)
+    exchange << like(LoginResponse, status_class=0)
+    (
+        exchange
+        >> login_request(data=encode_text([("CHAP_A", "5")]), **step)
+        << like(LoginResponse, status_class=0)
+    )
+    wrong = encode_text([("CHAP_N", "user"), ("CHAP_R", "0x" + "00" * 16)])
+    exchange >> login_request(data=wrong, **step | {"transit": True})
+    assert exchange << refused(LoginStatus.AUTHENTICATION_FAILURE)
+    skipped = connect(entity) >> login_request(tsih=tsih, cid=1)
+    assert skipped << refused(LoginStatus.AUTHENTICATION_FAILURE)
+
+
+@pytest.mark.parametrize("tsih, status", [(-1, 0x0206), (77, 0x020A)])
+def test_who_has_proven_itself_is_told(tsih, status):
+    entity = make_entity()
+    tsih = log_in(entity).session.tsih if tsih == -1 else tsih
+    node_of(entity).chap = CHAP
+    exchange = prove(connect(entity), tsih=tsih, cid=1)
+    assert exchange << refused(LoginStatus(status))
+
+
+def test_a_discovery_login_does_not_get_into_a_normal_session():
+    """It may have been asked for less CHAP."""
+    entity = make_entity()
+    tsih = log_in(entity).session.tsih
+    exchange = connect(entity) >> login_request({"SessionType": "Discovery"}, tsih=tsih)
+    assert exchange << refused(LoginStatus.SESSION_DOES_NOT_EXIST)
+
+
+@pytest.mark.parametrize("difference", [{"isid": bytes(6)}, {"name": "iqn.2026-11.org.example:other"}])
+def test_the_handle_of_somebody_else_is_worth_nothing(difference):
+    entity = make_entity()
+    tsih = log_in(entity).session.tsih
+    keys = {"InitiatorName": difference["name"]} if "name" in difference else {}
+    fields = {name: value for name, value in difference.items() if name != "name"}
+    exchange = connect(entity) >> login_request(keys, tsih=tsih, **fields)
+    assert exchange << refused(LoginStatus.SESSION_DOES_NOT_EXIST)
+
+
+def test_an_authenticated_connection_is_reinstated():
+    entity = make_entity()
+    node_of(entity).chap = CHAP
+    first = prove(connect(entity))
+    first << like(LoginResponse, status_class=0)
+    again = prove(connect(entity, seed=2), tsih=first.session.tsih)
+    again << like(LoginResponse, status_class=0, tsih=first.session.tsih)
+    assert first << ended("connection reinstated")
 
 
 def test_all_handles_in_use_is_out_of_resources(monkeypatch):
@@ -196,7 +400,7 @@ class replace_tsih:
 
     def __init__(self, session, tsih):
         self.tsih, self.initiator_name, self.isid, self.discovers_at = tsih, "", b"", None
-        self.identity = "", b"", 0
+        self.identity, self.portal_group_tag = ("", b"", 0), 0
 
 
 def test_unnamed_discovery_is_told_the_tag_of_its_portal():
@@ -222,6 +426,7 @@ def test_a_named_discovery_session_reinstates_only_its_like():
 # -- authentication --------------------------------------------------------------------------------
 
 
+@rfc("7143", "12.1.3", row=59)
 def test_chap_of_an_acl():
     entity = make_entity()
     node_of(entity).add_acl(INITIATOR, chap=CHAP)
@@ -234,6 +439,7 @@ def test_chap_of_the_node_is_for_those_without_acl():
     assert prove(connect(entity)) << like(LoginResponse, status_class=0, next_stage=Stage.FULL_FEATURE)
 
 
+@rfc("7143", "12.1.3", row=59)
 def test_a_wrong_secret_is_refused_and_not_shown():
     entity = make_entity()
     node_of(entity).chap = CHAP
@@ -258,6 +464,7 @@ def test_discovery_has_its_own_chap():
     assert exchange << refused(LoginStatus.AUTHENTICATION_FAILURE)
 
 
+@rfc("7143", "9.2.1", row=58)
 def test_a_reflected_challenge_closes_the_connection_without_an_answer():
     entity = make_entity()
     node_of(entity).chap = CHAP
@@ -274,6 +481,7 @@ def test_a_reflected_challenge_closes_the_connection_without_an_answer():
 # -- reinstatement (RFC 7143 section 6.3.5) --------------------------------------------------------
 
 
+@rfc("7143", "6.3.5", row=(38, 41))
 def test_the_same_nexus_logs_its_old_session_out():
     entity = make_entity()
     old = log_in(entity) >> write_10(blocks=2000)
@@ -287,6 +495,7 @@ def test_the_same_nexus_logs_its_old_session_out():
     assert new >> read_10() << like(SCSIDataIn)
 
 
+@rfc("7143", "6.3.1", row=38)
 @pytest.mark.parametrize("difference", ["isid", "name", "portal group"])
 def test_another_nexus_leaves_it_alone(difference):
     entity = make_entity()
@@ -303,6 +512,7 @@ def test_another_nexus_leaves_it_alone(difference):
     assert len(entity.sessions) == 2
 
 
+@rfc("7143", "6.3.5", row=41)
 def test_a_login_that_fails_reinstates_nothing():
     entity = make_entity()
     old = log_in(entity)

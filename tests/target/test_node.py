@@ -4,11 +4,12 @@ import pytest
 from exchanges.ladder import INITIATOR, TARGET, discover, log_in, make_entity, node_of
 
 from iscsim.errors import ConfigError
+from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.store import MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
-from iscsim.target.node import NetworkEntity, Portal, TargetNode
+from iscsim.target.node import NetworkEntity, Portal, Redirect, TargetNode
 from iscsim.target.policy import LIO
 
 CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
@@ -45,13 +46,13 @@ def test_a_tag_is_1_to_65535(tag):
         TargetNode(TARGET).add_portal(Portal("192.0.2.1"), tag=tag)
 
 
-def test_a_portal_is_found_in_its_enabled_group():
+def test_a_portal_is_found_in_its_group_enabled_or_not():
     node, portal = TargetNode(TARGET), Portal("192.0.2.1")
     group = node.add_portal(portal)
     assert node.group_of(portal) is group
     assert node.group_of(Portal("192.0.2.1")) is None
     group.enabled = False
-    assert node.group_of(portal) is None
+    assert node.group_of(portal) is group
 
 
 def test_without_acl_everybody_is_admitted():
@@ -141,3 +142,125 @@ def test_discovery_without_any_chap_asks_for_none() -> None:
     entity = NetworkEntity()
     entity.add_target("iqn.2026-11.test:a")
     assert entity.discovery_chap_of("iqn.2026-11.test:me") is None
+
+
+def test_ports_are_the_portal_groups_that_are_on():
+    node = node_of(make_entity())
+    group = node.add_portal(Portal("192.0.2.2"), tag=7)
+    assert dict(node.ports) == {1: (1,), 7: (7,)}
+    group.target_port_group = 1
+    assert dict(node.ports) == {1: (1, 7)}
+    group.enabled = False
+    assert dict(node.ports) == {1: (1,)}
+
+
+def test_units_are_those_of_every_map_each_once():
+    node = TargetNode(TARGET)
+    shared, own = (LogicalUnit(MemoryStore(8), serial=serial) for serial in ("shared", "own"))
+    node.add_lun(0, shared)
+    lun_map = LUNMap()
+    lun_map.add(0, own)
+    lun_map.add(1, shared)
+    node.add_acl(INITIATOR, lun_map=lun_map)
+    assert (node.units(), node.units(1), node.units(2)) == ([shared, own], [shared], [])
+
+
+def test_access_state_may_be_that_of_one_unit_or_all():
+    node = node_of(make_entity())
+    first, second = node.units()
+    node.set_access_state(1, AccessState.STANDBY, 1)
+    assert [unit.access.state(1, node.ports) for unit in (first, second)] == [0, AccessState.STANDBY]
+    node.set_access_state(1, AccessState.UNAVAILABLE)
+    assert {unit.access.state(1, node.ports) for unit in (first, second)} == {AccessState.UNAVAILABLE}
+
+
+@pytest.mark.parametrize(
+    "group, state, lun, complaint",
+    [
+        (2, AccessState.STANDBY, None, "no portal group 2"),
+        (1, AccessState.STANDBY, 9, "no LUN 9"),
+        (1, AccessState.LOGICAL_BLOCK_DEPENDENT, None, "does not support"),
+    ],
+)
+def test_access_state_that_cannot_be_changes_nothing(group, state, lun, complaint):
+    node = node_of(make_entity())
+    with pytest.raises(ConfigError, match=complaint):
+        node.set_access_state(group, state, lun)
+    assert not any(unit.restricted for unit in node.units())
+
+
+def test_state_one_unit_cannot_have_is_given_to_none():
+    node = node_of(make_entity())
+    node.units()[1].access.supported = frozenset({AccessState.ACTIVE_OPTIMIZED})
+    with pytest.raises(ConfigError, match="does not support the access state standby"):
+        node.set_access_state(1, AccessState.STANDBY)
+    assert node.units()[0].access.state(1) is AccessState.ACTIVE_OPTIMIZED
+
+
+def test_every_portal_group_is_a_target_port() -> None:
+    node = NetworkEntity().add_target("iqn.2026-11.test:a")
+    for tag in (1, 20):
+        node.add_portal(Portal("192.0.2.1"), tag)
+    assert node.target_port_names() == {
+        1: "iqn.2026-11.test:a,t,0x0001",
+        20: "iqn.2026-11.test:a,t,0x0014",
+    }
+
+
+# -- redirection and removal -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "to, shown",
+    [
+        ("192.0.2.9:3261", "192.0.2.9:3261"),
+        ("192.0.2.9", "192.0.2.9:3260"),
+        ("[2001:db8::9]:3261", "[2001:db8::9]:3261"),
+        ("disk.example.org", "disk.example.org:3260"),
+        (Portal("192.0.2.9", 3261), "192.0.2.9:3261"),
+        (Portal("0.0.0.0", 3261), "198.51.100.7:3261"),
+    ],
+    ids=str,
+)
+def test_a_redirection_is_shown_as_an_address_without_a_tag(to, shown):
+    assert Redirect(to).shown_at("198.51.100.7") == shown
+
+
+@pytest.mark.parametrize("to", ["192.0.2.9:3260,1", "192.0.2.9,1", "192.0.2.9:0", "", "a b", "[::1"])
+def test_a_redirection_to_no_address_is_refused(to):
+    with pytest.raises(ConfigError):
+        Redirect(to)
+
+
+def test_a_portal_sends_elsewhere_before_its_node_does():
+    node, portal = TargetNode(TARGET), Portal("192.0.2.1")
+    assert node.redirect_of(portal, "192.0.2.1") is None
+    node.redirect_to = Redirect("192.0.2.8")
+    assert node.redirect_of(portal, "192.0.2.1") is node.redirect_to
+    portal.redirect_to = Redirect("192.0.2.9")
+    assert node.redirect_of(portal, "192.0.2.1") is portal.redirect_to
+
+
+def test_who_came_where_a_node_sends_all_is_not_sent_again():
+    node, here = TargetNode(TARGET), Portal("192.0.2.1")
+    node.redirect_to = Redirect(here)
+    assert node.redirect_of(here, "192.0.2.1") is None
+    assert node.redirect_of(Portal("192.0.2.2"), "192.0.2.2") is node.redirect_to
+
+
+def test_a_removed_target_is_remembered_for_those_who_might_use_it():
+    entity = make_entity()
+    node = node_of(entity)
+    node.add_acl(INITIATOR)
+    assert entity.remove_target(TARGET.upper()) is node
+    assert entity.nodes == {}
+    assert entity.was_removed(TARGET, INITIATOR)
+    assert not entity.was_removed(TARGET, "iqn.2026-11.org.example:other")
+    assert not entity.was_removed("iqn.2026-11.org.iscsim:other", INITIATOR)
+    entity.add_target(TARGET)
+    assert not entity.was_removed(TARGET, INITIATOR)
+
+
+def test_a_target_that_is_not_there_cannot_be_removed():
+    with pytest.raises(ConfigError, match="no target iqn"):
+        NetworkEntity().remove_target(TARGET)

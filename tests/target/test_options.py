@@ -9,10 +9,12 @@ import pytest
 from iscsim.errors import ConfigError
 from iscsim.scsi.store import FileStore, MemoryStore
 from iscsim.target.options import (
+    RedirectSpec,
     normalize_wwn,
     parse_boolean,
     parse_initiator,
     parse_lun,
+    parse_redirect,
     parse_size,
 )
 
@@ -91,11 +93,42 @@ def test_lun_of_a_size_that_is_no_multiple_of_the_block_size_is_refused() -> Non
         ("1=64M,block_size=520", "expected 512 or 4096"),
         ("1=64M,thin=perhaps", "expected yes or no"),
         ("1=64M,wwn=123", "not an NAA-6 name"),
+        ("1=64M,tpgs=ask", "tpgs=ask: expected none, implicit, explicit, both"),
+        ("1=64M,physical_block_exponent=16", "expected 0 to 15"),
+        ("1=64M,physical_block_exponent=-1", "expected 0 to 15"),
+        ("1=64M,erase_time=soon", "expected seconds"),
+        ("1=64M,erase_time=inf", "expected seconds"),
+        ("1=64M,thin,thick", "exclude each other"),
+        ("1=64M,thin=no,thick=no", "exclude each other"),
     ],
 )
 def test_lun_of_another_form_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         parse_lun(text)
+
+
+@pytest.mark.parametrize(
+    "options, thin",
+    [("", False), (",thin", True), (",thick", False), (",thick=no", True), (",thin=no,thick", False)],
+)
+def test_thick_is_the_opposite_of_thin(options: str, thin: bool) -> None:
+    assert parse_lun(f"1=64M{options}").thin is thin
+
+
+def test_what_a_unit_says_of_itself_can_be_chosen() -> None:
+    spec = parse_lun("1=64M,physical_block_exponent=3,wsnz=no,erase_time=2.5")
+    unit = spec.logical_unit("iqn.2026-11.test:a", "ISCSIM", "DISK")
+    assert (unit.physical_block_exponent, unit.write_same_non_zero, unit.erasure.duration_s) == (
+        3,
+        False,
+        2.5,
+    )
+    plain = parse_lun("1=64M").logical_unit("iqn.2026-11.test:a", "ISCSIM", "DISK")
+    assert (plain.physical_block_exponent, plain.write_same_non_zero, plain.erasure.duration_s) == (
+        0,
+        True,
+        0,
+    )
 
 
 def test_unit_without_a_serial_number_keeps_its_wwn_from_run_to_run() -> None:
@@ -151,3 +184,33 @@ def test_what_may_be_a_password_is_not_shown(text: str) -> None:
     with pytest.raises(ConfigError, match="not an initiator") as caught:
         parse_initiator(text)
     assert "never-to-be-shown" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option, modes",
+    [("", 1), (",tpgs=none", 0), (",tpgs=implicit", 1), (",tpgs=explicit", 2), (",tpgs=both", 3)],
+)
+def test_lun_says_who_changes_its_access_states(option: str, modes: int) -> None:
+    unit = parse_lun(f"1=64M{option}").logical_unit("iqn.2026-11.org.iscsim:disk", "ISCSIM", "DISK")
+    assert unit.access.modes == modes
+
+
+# -- redirections ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, spec",
+    [
+        ("1=2", RedirectSpec("1", "2")),
+        ("*=192.0.2.9,permanent", RedirectSpec("*", "192.0.2.9", permanent=True)),
+        (" [::1]:3260 = disk.example.org:3261 ", RedirectSpec("[::1]:3260", "disk.example.org:3261")),
+    ],
+)
+def test_a_redirection_is_a_portal_and_an_address(text, spec):
+    assert parse_redirect(text) == spec
+
+
+@pytest.mark.parametrize("text", ["", "1", "1=", "=2", "1=2,", "1=2,1", "1=2,temporary"])
+def test_what_is_no_redirection_is_refused(text):
+    with pytest.raises(ConfigError, match="not a redirection"):
+        parse_redirect(text)

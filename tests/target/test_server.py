@@ -194,17 +194,90 @@ async def test_closing_cuts_connections_off_and_serving_can_begin_again():
 # -- limits ----------------------------------------------------------------------------------------
 
 
-async def test_connections_beyond_the_cap_are_closed(caplog):
+async def test_a_login_beyond_the_cap_is_refused(caplog):
     async with serving(max_connections=3) as server:
         for number in range(3):
             client = await Client.connect(portal_of(server))
             await client.log_in(InitiatorName=f"iqn.2026-11.org:{number}")
-        assert await (await Client.connect(portal_of(server))).ended() == b""
-        assert "too many connections" in caplog.text
+        one_too_many = await Client.connect(portal_of(server))
+        response = await one_too_many.ask(login_request())
+        assert (response.status_class, response.status_detail) == (3, 2)
+        assert await one_too_many.ended() == b""
+        assert "login refused with 0x0302: all 3 connections are in use" in caplog.text
+        await one_too_many.close()
         await until(lambda: len(server._protocols) == 3)
         await client.close()
         await until(lambda: len(server._protocols) == 2)
         await (await Client.connect(portal_of(server))).log_in()
+
+
+async def test_strangers_cannot_hold_every_place(caplog):
+    async with serving(max_connections=3) as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        strangers = [await Client.connect(portal_of(server)) for _ in range(5)]
+        assert [await stranger.ended() for stranger in strangers[:3]] == [b""] * 3
+        await (await Client.connect(portal_of(server))).log_in(InitiatorName="iqn.2026-11.org:other")
+        assert isinstance(await client.ask(test_unit_ready()), SCSIResponse)
+        assert "connection closed: all 3 connections are taken, and another one came" in caplog.text
+
+
+async def test_one_after_another_is_refused_when_all_have_logged_in():
+    async with serving(max_connections=1) as server:
+        await (await Client.connect(portal_of(server))).log_in()
+        refused = [await Client.connect(portal_of(server)) for _ in range(3)]
+        await until(lambda: len(server._protocols) == 2)
+        assert (await refused[-1].ask(login_request())).status_class == 3
+
+
+async def test_each_newcomer_takes_a_place_of_its_own():
+    server = TargetServer(make_entity(), max_connections=2)
+    protocols = [TargetProtocol(server, server.entity.portals[0]) for _ in range(4)]
+    transports = [FakeTransport() for _ in protocols]
+    for protocol, transport in zip(protocols, transports, strict=True):
+        protocol.connection_made(transport)
+    assert ["abort" in transport.calls for transport in transports] == [True, True, False, False]
+    for protocol in protocols:
+        protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "files, allowed, level",
+    [(256, 192, "WARNING"), (1024, 960, "INFO"), (1088, 1024, None), (20, 1, "WARNING"), (-1, 1024, None)],
+)
+def test_open_files_limit_connections(monkeypatch, caplog, files, allowed, level):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    caplog.set_level(logging.INFO, "iscsim.target")
+    assert TargetServer(make_entity())._max_connections == allowed
+    assert [record.levelname for record in caplog.records] == ([level] if level else [])
+    if level:
+        assert f"at most {allowed} connections: only {files} files may be open (ulimit -n)" in caplog.text
+
+
+async def test_shutting_down_asks_for_a_logout_and_refuses_logins():
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        late = await Client.connect(portal_of(server))
+        await until(lambda: len(server._protocols) == 2)
+        ending = asyncio.ensure_future(server.shut_down(5))
+        message = await client.receive()
+        assert (message.async_event, message.parameter_3) == (1, 5)
+        assert (await late.ask(login_request())).status_detail == 1
+        await late.close()
+        assert isinstance(await client.ask(logout()), LogoutResponse)
+        assert await client.ended() == b""
+        await client.close()
+        await ending
+
+
+async def test_shutting_down_drops_who_does_not_log_out():
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        ending = asyncio.ensure_future(server.shut_down(1))
+        assert [(await client.receive()).async_event for _ in range(2)] == [1, 3]
+        assert await client.ended() == b""
+        await ending
+        assert not server.entity.sessions
 
 
 async def test_a_connection_accepted_while_closing_is_not_kept():
@@ -213,7 +286,7 @@ async def test_a_connection_accepted_while_closing_is_not_kept():
         protocol = TargetProtocol(server, portal_of(server))
         transport = FakeTransport()
         protocol.connection_made(transport)
-        assert transport.calls[-1] == "close"
+        assert "abort" in transport.calls
         protocol.connection_lost(None)
 
 
@@ -396,7 +469,7 @@ async def test_logs_say_portal_peer_and_why(caplog):
     assert len(messages) == 3
     assert all(message.startswith(where) and "\n" not in message for message in messages)
     assert messages[0].endswith("iqn.2026-11.org.example:host logged in (Normal)")
-    assert "rejected with reason 0x04: InitialR2T in the full feature phase" in messages[1]
+    assert "reason 0x04 (RFC 7143 section 11.17.1): InitialR2T in the full feature phase" in messages[1]
     assert "connection closed: NOPOut with a data segment of 16777215 bytes" in messages[2]
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 from exchanges.ladder import (
-    Exchange,
     data_out,
     ended,
     like,
@@ -17,6 +16,8 @@ from exchanges.ladder import (
     unit_of,
     write_10,
 )
+from exchanges.open_tasks import ON_A_UNIT, R2T_ONLY, RESETS, SETS, Code, Function, attentions, done, writing
+from marks import rfc
 
 from iscsim.pdu import (
     NOPIn,
@@ -24,36 +25,10 @@ from iscsim.pdu import (
     RejectReason,
     SCSIDataIn,
     SCSIResponse,
-    TaskManagementFunction,
-    TaskManagementResponse,
-    TaskManagementResponseCode,
 )
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
-
-Function = TaskManagementFunction
-Code = TaskManagementResponseCode
-R2T_ONLY = {"InitialR2T": "Yes", "ImmediateData": "No"}
-SETS = [Function.ABORT_TASK_SET, Function.CLEAR_TASK_SET]
-ON_A_UNIT = [*SETS, Function.LOGICAL_UNIT_RESET]
-RESETS = [Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET]
-
-
-def done(code: int = Code.FUNCTION_COMPLETE, **fields: object) -> object:
-    return like(TaskManagementResponse, response=code, **fields)
-
-
-def writing(entity=None, units: tuple[int, ...] = (0,), **options) -> tuple[Exchange, list[int]]:
-    """A session with one write under way on each of ``units``, and the transfer tags of their R2Ts."""
-    exchange = log_in(entity, R2T_ONLY, **options)
-    tags = [(exchange >> write_10(blocks=2, lun=lun(unit))).next().target_transfer_tag for unit in units]
-    return exchange, tags
-
-
-def attentions(exchange: Exchange, number: int = 0) -> list[UnitAttention]:
-    unit = unit_of(exchange.session.entity, number)
-    return exchange.session.nexus.unit_attentions.get(unit, [])
-
+from iscsim.target.task_management import _SCSI_NAMES, SUPPORTED
 
 # -- ABORT TASK (RFC 7143 section 11.6.1) ----------------------------------------------------------
 
@@ -88,6 +63,7 @@ def test_abort_task_twice_finds_nothing_the_second_time():
     )
 
 
+@rfc("7143", "11.6.1", row=51)
 def test_abort_task_of_a_command_that_waits_takes_its_number_as_received():
     exchange = log_in() >> write_10(cmd_sn=2, initiator_task_tag=9, final=False) >> data_out(9, data=b"x")
     exchange >> read_10(cmd_sn=3)
@@ -100,6 +76,7 @@ def test_abort_task_of_a_command_that_waits_takes_its_number_as_received():
     assert exchange >> nop_out(cmd_sn=1) << like(NOPIn, exp_cmd_sn=2) << like(SCSIDataIn, exp_cmd_sn=4)
 
 
+@rfc("7143", "11.6.1", row=51)
 def test_abort_task_of_a_command_that_never_came_fills_its_place():
     exchange = log_in() >> read_10(cmd_sn=2)
     exchange.cmd_sn = 3
@@ -107,6 +84,61 @@ def test_abort_task_of_a_command_that_never_came_fills_its_place():
     assert exchange >> abort << like(SCSIDataIn, exp_cmd_sn=3) << done(exp_cmd_sn=3, max_cmd_sn=130)
 
 
+def test_abort_task_of_any_request_that_waits_takes_its_number_as_received():
+    """RFC 7143 section 11.5.1: functions apply to tasks whether they are SCSI's or iSCSI's."""
+    exchange = log_in() >> nop_out(cmd_sn=2, initiator_task_tag=9)
+    exchange.cmd_sn = 3
+    abort = task_management(Function.ABORT_TASK, referenced_task_tag=9, ref_cmd_sn=2)
+    assert exchange >> abort << done(exp_cmd_sn=1)
+    assert exchange >> read_10(cmd_sn=1) << like(SCSIDataIn, exp_cmd_sn=2)
+    assert exchange.session.window.exp_cmd_sn == 3
+
+
+def test_abort_task_of_an_immediate_command():
+    """RFC 7143 section 11.5.5: RefCmdSN is then the CmdSN of the request itself."""
+    exchange = log_in(keys=R2T_ONLY) >> write_10(immediate=True, initiator_task_tag=9)
+    exchange << like(ReadyToTransfer)
+    abort = task_management(Function.ABORT_TASK, referenced_task_tag=9, ref_cmd_sn=1, cmd_sn=1)
+    assert exchange >> abort << done()
+    assert exchange.session.tasks[9].aborted
+
+
+@pytest.mark.parametrize("function", [Function.ABORT_TASK, Function.TASK_REASSIGN])
+def test_a_function_that_waits_for_commands_cannot_be_aborted(function):
+    """RFC 7143 section 11.5.1: such a request MUST be answered Function rejected."""
+    exchange = log_in()
+    exchange.cmd_sn = 2
+    exchange >> task_management(Function.ABORT_TASK_SET, initiator_task_tag=50)
+    assert exchange >> task_management(function, referenced_task_tag=50) << done(Code.FUNCTION_REJECTED)
+    assert exchange >> nop_out(cmd_sn=1) << like(NOPIn) << done(initiator_task_tag=50)
+
+
+def test_a_function_that_waits_for_its_turn_cannot_be_aborted():
+    exchange = log_in()
+    exchange >> task_management(Function.ABORT_TASK_SET, initiator_task_tag=50, immediate=False, cmd_sn=2)
+    abort = task_management(Function.ABORT_TASK, referenced_task_tag=50, ref_cmd_sn=2, cmd_sn=3)
+    assert exchange >> abort << done(Code.FUNCTION_REJECTED)
+
+
+def test_a_function_that_waits_for_data_cannot_be_aborted():
+    exchange, _ = writing()
+    exchange >> task_management(Function.ABORT_TASK_SET, initiator_task_tag=50)
+    abort = task_management(Function.ABORT_TASK, referenced_task_tag=50)
+    assert exchange >> abort << done(Code.FUNCTION_REJECTED)
+
+
+def test_abort_task_knows_the_unit_under_another_spelling_of_its_lun():
+    exchange, _ = writing(units=(1,))
+    flat = b"\x40\x01" + bytes(6)
+    assert exchange >> task_management(Function.ABORT_TASK, referenced_task_tag=1, lun=flat) << done()
+
+
+def test_abort_task_on_a_lun_that_is_not_there():
+    abort = task_management(Function.ABORT_TASK, referenced_task_tag=77, lun=lun(9), ref_cmd_sn=500)
+    assert log_in() >> abort << done(Code.LUN_DOES_NOT_EXIST)
+
+
+@rfc("7143", "11.6.1", row=51)
 @pytest.mark.parametrize("ref_cmd_sn", [0, 3, 4, 500])
 def test_abort_task_of_a_number_outside_the_window_or_not_before_it_finds_nothing(ref_cmd_sn):
     exchange = log_in()
@@ -148,6 +180,7 @@ def test_a_unit_that_is_not_there(function):
     assert log_in() >> task_management(function, lun=lun(9)) << done(Code.LUN_DOES_NOT_EXIST)
 
 
+@rfc("7143", "E.1", row=62)
 @pytest.mark.parametrize("function", ON_A_UNIT)
 def test_only_the_tasks_of_the_unit_end(function):
     exchange, (first, second) = writing(units=(0, 1))
@@ -158,6 +191,7 @@ def test_only_the_tasks_of_the_unit_end(function):
     assert exchange >> late << like(SCSIResponse, status=0)
 
 
+@rfc("7143", "4.2.3.3", row=(50, 53))
 @pytest.mark.parametrize("function", SETS)
 def test_abort_and_clear_task_set_wait_for_the_data_that_was_asked_for(function):
     """RFC 7143 section 11.5.1: the target MUST wait for responses on all affected transfer tags."""
@@ -218,6 +252,7 @@ def test_a_reset_does_not_wait_for_data(function):
 # -- functions and the order of commands (RFC 7143 section 4.2.3.3) --------------------------------
 
 
+@rfc("7143", "4.2.3.3", row=53)
 @pytest.mark.parametrize("function", ON_A_UNIT)
 def test_an_immediate_function_waits_for_the_commands_before_it(function):
     exchange = log_in(keys=R2T_ONLY)
@@ -280,6 +315,7 @@ def test_a_target_reset_takes_what_has_not_come_as_received():
 # -- other sessions --------------------------------------------------------------------------------
 
 
+@rfc("7143", "4.2.3.3", row=50)
 @pytest.mark.parametrize("function", [Function.CLEAR_TASK_SET, Function.LOGICAL_UNIT_RESET, *RESETS])
 def test_tasks_of_other_initiators_on_the_unit_end_too(function):
     entity = make_entity()
@@ -289,6 +325,7 @@ def test_tasks_of_other_initiators_on_the_unit_end_too(function):
     assert all(task.aborted for task in other.session.tasks.values())
 
 
+@rfc("7143", "4.2.3.3", row=50)
 def test_abort_task_set_leaves_other_initiators_alone():
     entity = make_entity()
     other, (tag,) = writing(entity, isid=bytes(6))
@@ -351,3 +388,12 @@ def test_a_cold_reset_ends_the_sessions_of_its_node_only():
     exchange = log_in(entity) >> task_management(Function.TARGET_COLD_RESET)
     assert exchange << done() << ended("target cold reset")
     assert other >> nop_out() << like(NOPIn)
+
+
+@pytest.mark.parametrize("function", Function)
+def test_what_is_reported_as_supported_is_what_is_carried_out(function):
+    """Of the functions SCSI has a name for, no more and no fewer than the table has."""
+    name = _SCSI_NAMES.get(function)
+    exchange = log_in() >> task_management(function, immediate=True)
+    known = exchange.next().response != Code.FUNCTION_NOT_SUPPORTED
+    assert name is None or bool(SUPPORTED & name) == known

@@ -15,6 +15,7 @@ from exchanges.ladder import (
     rejected,
     text,
 )
+from marks import rfc
 
 from iscsim.pdu import RESERVED_TAG, RejectReason, SCSIDataIn, TextResponse
 from iscsim.pdu.text import encode_text, parse_text
@@ -36,11 +37,13 @@ def answer(exchange) -> list[tuple[str, str]]:
 # -- SendTargets (RFC 7143 Appendix C) -------------------------------------------------------------
 
 
+@rfc("7143", "C", "13.3", row=44)
 @pytest.mark.parametrize("value", ["All", TARGET])
 def test_discovery_tells_name_and_addresses(value):
     assert answer(discover() >> text(("SendTargets", value))) == RECORD
 
 
+@rfc("7143", "13.8", row=45)
 def test_discovery_tells_of_every_target_portal_and_group():
     entity = make_entity()
     node_of(entity).add_portal(Portal("2001:db8::1", 3261))
@@ -78,6 +81,7 @@ def test_a_wildcard_is_shown_as_the_address_the_initiator_came_to():
     assert answer(discover(entity) >> text(ALL))[2] == ("TargetAddress", "192.0.2.1:3261,2")
 
 
+@rfc("7143", "C", "13.3", row=44)
 def test_a_normal_session_asks_for_its_own_target():
     entity = make_entity()
     entity.add_target(OTHER)
@@ -87,6 +91,7 @@ def test_a_normal_session_asks_for_its_own_target():
     assert answer(exchange >> text(("SendTargets", OTHER))) == []
 
 
+@rfc("7143", "C", "13.3", row=44)
 def test_a_normal_session_may_not_ask_for_all():
     exchange = log_in() >> text(ALL)
     assert exchange << rejected(RejectReason.PROTOCOL_ERROR)
@@ -117,6 +122,7 @@ def test_send_targets_is_the_only_key_of_its_request(start):
 # -- continuation (RFC 7143 sections 6.2 and 11.10) ------------------------------------------------
 
 
+@rfc("7143", "6.2", "11.10.2", row=30)
 def test_an_answer_longer_than_the_initiator_takes_is_continued():
     entity = make_entity()
     for number in range(20):
@@ -134,6 +140,7 @@ def test_an_answer_longer_than_the_initiator_takes_is_continued():
     assert (len(names), parts) == (21, 3)
 
 
+@rfc("7143", "6.2", row=30)
 def test_a_question_may_come_in_pieces():
     whole = encode_text([ALL])
     exchange = discover() >> text(data=whole[:5], final=False, continuation=True, initiator_task_tag=4)
@@ -145,6 +152,7 @@ def test_a_question_may_come_in_pieces():
     assert answer(exchange) == RECORD
 
 
+@rfc("7143", "6.4", row=60)
 def test_an_exchange_goes_on_until_the_initiator_says_final():
     exchange = discover() >> text(ALL, final=False, initiator_task_tag=4)
     response = exchange.next()
@@ -153,17 +161,43 @@ def test_an_exchange_goes_on_until_the_initiator_says_final():
     assert answer(exchange) == []
 
 
+@rfc("7143", "11.10.2", row=30)
 def test_final_and_continuation_exclude_each_other():
     exchange = discover() >> text(ALL, continuation=True) << rejected(RejectReason.PROTOCOL_ERROR)
     assert exchange.rejections == ["F and C are both set (RFC 7143 section 11.10.2)"]
 
 
+@rfc("7143", "6.4", row=60)
 @pytest.mark.parametrize("fields", [{"target_transfer_tag": 77}, {"initiator_task_tag": 5}])
 def test_a_tag_that_was_not_given_out_is_an_invalid_field(fields):
     exchange = discover() >> text(ALL, final=False, initiator_task_tag=4)
     tag = exchange.next().target_transfer_tag
     exchange >> text(**({"initiator_task_tag": 4, "target_transfer_tag": tag} | fields))
     assert exchange << rejected(RejectReason.INVALID_PDU_FIELD)
+
+
+def test_a_tag_is_good_for_the_lun_it_came_with():
+    """RFC 7143 section 11.17.1."""
+    exchange = discover() >> text(ALL, final=False, initiator_task_tag=4, lun=b"\0\1" + bytes(6))
+    tag = exchange.next().target_transfer_tag
+    (
+        exchange
+        >> text(initiator_task_tag=4, target_transfer_tag=tag)
+        << rejected(RejectReason.INVALID_PDU_FIELD)
+    )
+    exchange.cmd_sn -= 1
+    exchange >> text(initiator_task_tag=4, target_transfer_tag=tag, lun=b"\0\1" + bytes(6))
+    assert answer(exchange) == []
+
+
+def test_all_requests_of_a_negotiation_are_immediate_or_none():
+    """RFC 7143 section 11.10.3; the negotiation is reset."""
+    exchange = log_in() >> text(("MaxRecvDataSegmentLength", "512"), final=False, initiator_task_tag=4)
+    tag = exchange.next().target_transfer_tag
+    last = {"initiator_task_tag": 4, "target_transfer_tag": tag}
+    assert exchange >> text(**last, immediate=True) << rejected(RejectReason.PROTOCOL_ERROR)
+    assert exchange >> text(**last) << rejected(RejectReason.INVALID_PDU_FIELD)
+    assert exchange.session.parameters.max_send_data_segment_length == 8192
 
 
 def test_a_tag_is_worth_nothing_once_the_exchange_has_ended():
@@ -189,6 +223,7 @@ def test_an_exchange_without_end_is_rejected_and_reset():
     assert exchange << rejected(RejectReason.PROTOCOL_ERROR)
 
 
+@rfc("7143", "6.1", row=29)
 @pytest.mark.parametrize(
     "data", [b"SendTargets", b"SendTargets\0", b"=All\0", b"send\xff=x\0", b"a" * 64 + b"=b\0", b"\0"]
 )
@@ -200,6 +235,7 @@ def test_bad_text_is_rejected(data):
 # -- negotiation (RFC 7143 section 6.4) ------------------------------------------------------------
 
 
+@rfc("7143", "6.4", "13.12", row=(47, 60))
 def test_a_new_max_recv_data_segment_length_holds_after_the_exchange():
     exchange = log_in() >> text(("MaxRecvDataSegmentLength", "512"), final=False, initiator_task_tag=4)
     tag = exchange.next().target_transfer_tag
@@ -208,18 +244,56 @@ def test_a_new_max_recv_data_segment_length_holds_after_the_exchange():
     assert exchange >> read_10(blocks=2) << like(SCSIDataIn, data=bytes(512)) << like(SCSIDataIn, data_sn=1)
 
 
+def test_two_negotiations_one_after_the_other():
+    exchange = log_in()
+    for length in (512, 1024):
+        assert answer(exchange >> text(("MaxRecvDataSegmentLength", str(length)))) == []
+        assert exchange.session.parameters.max_send_data_segment_length == length
+    assert answer(exchange >> text(("InitiatorAlias", "me"))) == []
+    parameters = exchange.session.parameters
+    assert (parameters.initiator_alias, parameters.max_send_data_segment_length) == ("me", 1024)
+
+
+def test_a_negotiation_that_is_dropped_changes_nothing():
+    exchange = log_in() >> text(("MaxRecvDataSegmentLength", "512"), final=False, initiator_task_tag=4)
+    exchange.next()
+    assert answer(exchange >> text(("InitiatorAlias", "me"), initiator_task_tag=4)) == []
+    assert exchange.session.parameters.max_send_data_segment_length == 8192
+
+
+@rfc("7143", "6.2", row=31)
 def test_an_unknown_key_is_not_understood():
     assert answer(log_in() >> text(("X-org.example.a", "b"))) == [("X-org.example.a", "NotUnderstood")]
 
 
+@rfc("7143", "6.4", row=60)
 @pytest.mark.parametrize(
-    "pair", [("InitialR2T", "No"), ("HeaderDigest", "CRC32C"), ("InitiatorName", "iqn.a")]
+    "pair",
+    [
+        *((name, "No") for name in ("InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder")),
+        *((name, "4096") for name in ("MaxBurstLength", "FirstBurstLength")),
+        *((name, "1") for name in ("MaxConnections", "MaxOutstandingR2T", "ErrorRecoveryLevel")),
+        *((name, "2") for name in ("DefaultTime2Wait", "DefaultTime2Retain", "TargetPortalGroupTag")),
+        *((name, "CRC32C") for name in ("HeaderDigest", "DataDigest")),
+        *((name, "iqn.2026-11.org:a") for name in ("InitiatorName", "TargetName")),
+        *((name, "x") for name in ("TargetAlias", "TargetAddress", "SessionType", "TaskReporting")),
+        *((name, "5") for name in ("AuthMethod", "CHAP_A", "CHAP_N", "IFMarker", "OFMarkInt")),
+        ("MaxRecvDataSegmentLength", "511"),
+        ("MaxRecvDataSegmentLength", "16777216"),
+        ("MaxRecvDataSegmentLength", "many"),
+    ],
+    ids="=".join,
 )
-def test_keys_of_the_login_are_a_protocol_error(pair):
-    exchange = log_in() >> text(pair) << rejected(RejectReason.PROTOCOL_ERROR)
+def test_keys_that_are_not_for_now_are_a_protocol_error_and_change_nothing(pair):
+    """RFC 7143 chapter 13: only MaxRecvDataSegmentLength and InitiatorAlias are for an initiator to send."""
+    exchange = log_in()
+    before = exchange.session.parameters
+    exchange >> text(("InitiatorAlias", "new"), pair) << rejected(RejectReason.PROTOCOL_ERROR)
+    assert exchange.session.parameters == before
     assert exchange >> text(initiator_task_tag=9, cmd_sn=1) << like(TextResponse, final=True)
 
 
+@rfc("7143", "6.4", row=60)
 def test_a_key_twice_is_a_protocol_error():
     pair = ("MaxRecvDataSegmentLength", "512")
     exchange = log_in() >> text(pair, pair) << rejected(RejectReason.PROTOCOL_ERROR)
