@@ -143,3 +143,11 @@ def test_chance_differs_with_seed_and_scope_and_is_the_same_again() -> None:
     assert 60 < len(run(1)) < 140
     odd, even = ([number // 2 for number in run(1) if number % 2 == rest] for rest in (1, 0))
     assert odd != even
+
+
+def test_two_rules_have_streams_of_their_own() -> None:
+    engine = FaultEngine()
+    for _ in range(2):
+        engine.add("tcp.stall").with_probability(0.5)
+    fired = [tuple(rule.id for rule in engine.firing(segment())) for _ in range(100)]
+    assert {len(rules) for rules in fired} == {0, 1, 2}

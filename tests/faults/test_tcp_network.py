@@ -136,6 +136,17 @@ async def test_lost_segments_come_again(side: str) -> None:
             assert (rule.fired, time.monotonic() - begun >= 0.19) == (1, True)
 
 
+@pytest.mark.parametrize("side", SIDES)
+async def test_latency_is_there_and_back(side: str) -> None:
+    engine = FaultEngine()
+    async with served(engine, side) as (target, network):
+        async with iscsim.connect(target.portal, target.name, network=network) as session:
+            engine.add("net.latency", delay="50ms")
+            begun = time.monotonic()
+            await session.ping()
+            assert time.monotonic() - begun >= 0.099
+
+
 async def test_corrupt_byte_arrives() -> None:
     engine = FaultEngine()
     async with served(engine, "target") as (target, network):
