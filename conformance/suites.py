@@ -44,7 +44,7 @@ SANITIZES_BLINDLY = {"Sanitize.Reset"}
 _NOT_SANITIZING = "TESTUNITREADY successful but should have failed"
 RUN_AGAIN = {"Sanitize": "Reset"}
 """With two URLs Sanitize.Reservations leaves its RESERVE behind in the second session, which goes on, and
-what comes next meets RESERVATION CONFLICT: that test is run again, in a process and on a target of its own."""
+what comes next meets RESERVATION CONFLICT: that test runs again, in a process and on a target of its own."""
 COPIES = {"ExtendedCopy.ValidTgtDescr", "ReceiveCopyResults.CopyStatus"}
 
 
