@@ -27,7 +27,8 @@ nothing to test on this unit. *wp*: the unit is write protected and refused the 
 DATA PROTECT, 07/27/00, as it must; a test that complains of anything else first counts as failed.
 (Write10.Async and iSCSITMF.AbortTaskSimpleAsync do nothing but write and name no sense key: what refused
 them is taken to be that. ExtendedCopy.ValidTgtDescr and ReceiveCopyResults.CopyStatus copy onto the unit:
-COPY ABORTED is taken to be for that.)
+COPY ABORTED is taken to be for that. Sanitize.Reset does not look whether its SANITIZE was taken, and wonders
+that the unit is ready.)
 """
 
 

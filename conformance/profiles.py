@@ -27,7 +27,7 @@ PROFILES = (
 )
 
 LUN_EXTRAS: dict[str, str] = {
-    "Sanitize": ",erase_time=5",
+    "Sanitize": ",erase_time=15",
     "CompareAndWrite": ",physical_block_exponent=3",
     "WriteSame10": ",physical_block_exponent=3",
     "WriteSame16": ",physical_block_exponent=3",

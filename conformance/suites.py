@@ -3,9 +3,10 @@
 One process for each suite, since the tool's suites disturb each other (it leaves a hook behind that changes
 the CDBs of what comes later). A test that skips counts as passed for the tool; here it is told apart by the
 [SKIPPED] it prints. On a profile that is write protected, a test is ``protected`` when the first thing it
-complains of is DATA PROTECT: it wrote, and was refused as it has to be. Four tests do not say so: two do not
-show what their writes were answered with (WRITES_BLINDLY), and two have the unit copy onto itself (COPIES),
-which ends with COPY ABORTED and carries the DATA PROTECT of the destination where the tool does not look.
+complains of is DATA PROTECT: it wrote, and was refused as it has to be. Five tests do not say so: two do not
+show what their writes were answered with (WRITES_BLINDLY), one does not look whether its SANITIZE was taken
+(SANITIZES_BLINDLY), and two have the unit copy onto itself (COPIES), which ends with COPY ABORTED and carries
+the DATA PROTECT of the destination where the tool does not look.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ _PROTECTED = re.compile(
 _CHECK_CONDITION = "CU_ASSERT_NOT_EQUAL(status,SCSI_STATUS_CHECK_CONDITION)"
 _COPY_ABORTED = "COPY ABORTED(0x0a) / ASCQ (null)(0x0d01)"
 WRITES_BLINDLY = {"Write10.Async", "iSCSITMF.AbortTaskSimpleAsync"}
+SANITIZES_BLINDLY = {"Sanitize.Reset"}
+_NOT_SANITIZING = "TESTUNITREADY successful but should have failed"
+RUN_AGAIN = {"Sanitize": "Reset"}
+"""With two URLs Sanitize.Reservations leaves its RESERVE behind in the second session, which goes on, and
+what comes next meets RESERVATION CONFLICT: that test runs again, in a process and on a target of its own."""
 COPIES = {"ExtendedCopy.ValidTgtDescr", "ReceiveCopyResults.CopyStatus"}
 
 
@@ -99,7 +105,8 @@ def refused_to_write(test: str, reasons: list[str]) -> bool:
     first = reasons[0] if reasons else ""
     blind = test in WRITES_BLINDLY and _CHECK_CONDITION in first
     copy = test in COPIES and _COPY_ABORTED in first
-    return blind or copy or bool(_PROTECTED.search(first))
+    idle = test in SANITIZES_BLINDLY and first.startswith(_NOT_SANITIZING)
+    return blind or copy or idle or bool(_PROTECTED.search(first))
 
 
 def _test(name: str, text: str) -> TestResult:
@@ -119,10 +126,21 @@ def _once(texts: Iterable[str]) -> list[str]:
 
 def run_suite(suite: str, profile: Profile, iscsim: str, timeout_s: int = 180) -> SuiteResult:
     """One suite against a target of its own."""
+    result = _run(suite, suite, profile, iscsim, timeout_s)
+    if profile.urls == 2 and suite in RUN_AGAIN:
+        again = _run(suite, f"{suite}.{RUN_AGAIN[suite]}", profile, iscsim, timeout_s)
+        replaced = {test.name: test for test in again.tests}
+        result.tests = [replaced.get(test.name, test) for test in result.tests]
+    return result
+
+
+def _run(suite: str, wanted: str, profile: Profile, iscsim: str, timeout_s: int) -> SuiteResult:
+    """The suite, or the one test of it that is ``wanted``."""
     with tempfile.TemporaryDirectory(prefix="iscsim-conformance-") as directory:
         output = Path(directory) / "output"
         begin = time.monotonic()
-        status, log = _bounded(_command(suite, profile, iscsim, timeout_s, output), timeout_s + SPARE_S)
+        command = _command(suite, wanted, profile, iscsim, timeout_s, output)
+        status, log = _bounded(command, timeout_s + SPARE_S)
         seconds = round(time.monotonic() - begin, 1)
         text = output.read_text(errors="replace") if output.exists() else ""
     return SuiteResult(
@@ -138,10 +156,12 @@ def run_suite(suite: str, profile: Profile, iscsim: str, timeout_s: int = 180) -
     )
 
 
-def _command(suite: str, profile: Profile, iscsim: str, timeout_s: int, output: Path) -> list[str]:
+def _command(
+    suite: str, wanted: str, profile: Profile, iscsim: str, timeout_s: int, output: Path
+) -> list[str]:
     """The target, with the tool inside, and behind it a sign of life of the target."""
     urls = "$uri $uri2" if profile.urls == 2 else "$uri"
-    tool = f"timeout -k 5 {timeout_s} {TOOL} -d -S -v -t ALL.{suite} {urls}"
+    tool = f"timeout -k 5 {timeout_s} {TOOL} -d -S -v -t ALL.{wanted} {urls}"
     survived = "timeout -k 5 15 iscsi-inq $uri >/dev/null"
     serve = [iscsim, "serve", "--portal", "127.0.0.1:0", "--portal", "127.0.0.1:0"]
     serve += ["--lun", f"1={profile.spec}{LUN_EXTRAS.get(suite, '')}", *SERVE_EXTRAS.get(suite, ())]

@@ -84,6 +84,15 @@ def test_a_test_that_does_not_say_what_refused_it_is_known_by_name() -> None:
     assert outcome(silent, "Read10") == "fail"
 
 
+def test_a_sanitize_that_was_refused_unseen_is_no_failure_on_a_protected_unit() -> None:
+    ready = failed(
+        "TESTUNITREADY successful but should have failed with NOT READY(0x02)/SANITIZE_IN_PROGRESS(0x041b)",
+        name="Reset",
+    )
+    assert outcome(ready, "Sanitize") == "protected"
+    assert outcome(ready, "Reserve6") == "fail"
+
+
 def test_a_copy_onto_a_protected_unit_is_aborted_for_what_its_write_was_answered_with() -> None:
     aborted = failed(
         "EXTENDEDCOPY command failed with status 2 / sense key COPY ABORTED(0x0a) / ASCQ (null)(0x0d01)",
