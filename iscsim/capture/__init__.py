@@ -15,6 +15,7 @@ from iscsim.capture.recorder import (
 )
 from iscsim.capture.streams import Chunk, Direction, Stream, reassemble, tcp_streams
 from iscsim.capture.tcp import ISCSI_PORT, TCPConversation
+from iscsim.capture.wire import WireRecorder
 
 __all__ = [
     "ISCSI_PORT",
@@ -28,6 +29,7 @@ __all__ = [
     "Recorder",
     "Stream",
     "TCPConversation",
+    "WireRecorder",
     "describe",
     "epoch_offset_s",
     "ladder",

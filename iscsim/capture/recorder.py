@@ -10,16 +10,15 @@ What is recorded is what was on the wire: digests, CHAP challenges and responses
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from iscsim.capture.claims import Claim, Claims
 from iscsim.capture.frames import Address
+from iscsim.capture.output import CaptureFile
 from iscsim.capture.pcapng import PcapngWriter
 from iscsim.capture.tcp import ISCSI_PORT, TCPConversation, shown_server
 from iscsim.errors import ConfigError
@@ -115,10 +114,10 @@ class RecordedConnection:
 
     def _record(self, write: Callable[[TCPConversation], None]) -> None:
         if self._conversation is not None:
-            self._recorder._write(self._conversation, write)
+            self._recorder.write(write, self._conversation)
 
 
-class Recorder:
+class Recorder(CaptureFile):
     """Records connections to one pcapng file; a context manager.
 
     ``path_or_file`` is a path (replaced when it exists, closed by :meth:`close`) or a binary file of the
@@ -143,29 +142,17 @@ class Recorder:
         max_segment_length: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__(path_or_file, epoch_offset_s=epoch_offset_s)
         self._clock = clock
-        self._owned_file: BinaryIO | None = None
-        if isinstance(path_or_file, str | Path):
-            self._owned_file = _create(path_or_file)
-        file = self._owned_file if isinstance(path_or_file, str | Path) else path_or_file
-        assert file is not None
-        self.name = str(getattr(file, "name", "capture"))
-        self._writer: PcapngWriter | None = PcapngWriter(file, epoch_offset_s=epoch_offset_s)
         self._portal_port = portal_port
         self._show = show or (lambda address: address)
         self._max_segment_length = max_segment_length
         self._claims = Claims()
         self._conversations = 0
-        self._flush()
 
     def at(self, now: float) -> float:
         """The time of an event: that of the recorder's own clock if it has one."""
         return now if self._clock is None else self._clock()
-
-    @property
-    def is_recording(self) -> bool:
-        """False once the recorder is closed or had to stop."""
-        return self._writer is not None
 
     def connection(
         self, client: tuple[str, int], server: tuple[str, int], *, interface: str = "iscsim0"
@@ -176,19 +163,6 @@ class Recorder:
         name of the network card that Wireshark shows.
         """
         return RecordedConnection(self, (client[0], client[1]), (server[0], server[1]), interface)
-
-    def close(self) -> None:
-        """Write what is left and close the file. Connections still open get no FIN: none was seen."""
-        self._flush()
-        self._stop()
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(
         self, client: Address, server: Address, interface: str, now: float
@@ -220,34 +194,6 @@ class Recorder:
             number=self._conversations,
         )
 
-    def _write(self, conversation: TCPConversation, write: Callable[[TCPConversation], None]) -> None:
-        if self._writer is None:
-            return
-        try:
-            write(conversation)
-            self._writer.flush()
-        except OSError as error:
-            self._fail(error)
-
-    def _flush(self) -> None:
-        if self._writer is not None:
-            try:
-                self._writer.flush()
-            except OSError as error:
-                self._fail(error)
-
-    def _fail(self, error: OSError) -> None:
-        _log.warning("capture %s: recording stopped: %s", self.name, error.strerror or error)
-        self._stop()
-
-    def _stop(self) -> None:
-        self._writer = None
-        if self._owned_file is not None:
-            # What matters was written, or its failure reported, before.
-            with contextlib.suppress(OSError):
-                self._owned_file.close()
-            self._owned_file = None
-
 
 def real_time_recorder(path_or_file: str | Path | BinaryIO, **options: Any) -> Recorder:
     """A recorder for loops that run in real time; ``options`` are those of :class:`Recorder`.
@@ -261,11 +207,3 @@ def real_time_recorder(path_or_file: str | Path | BinaryIO, **options: Any) -> R
 
 def _joined(data: Data) -> Buffer:
     return data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
-
-
-def _create(path: str | Path) -> BinaryIO:
-    """Unbuffered: a buffer that cannot be written would fail a second time when it is closed."""
-    try:
-        return open(path, "wb", buffering=0)
-    except OSError as error:
-        raise ConfigError(f"cannot write capture {path}: {error.strerror or error}") from error

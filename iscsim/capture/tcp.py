@@ -14,7 +14,18 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-from iscsim.capture.frames import ACK, FIN, PSH, RST, SYN, SYN_OPTIONS, WINDOW_SCALE, Address, SegmentBuilder
+from iscsim.capture.frames import (
+    ACK,
+    ETHERNET,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    SYN_OPTIONS,
+    WINDOW_SCALE,
+    Address,
+    SegmentBuilder,
+)
 from iscsim.capture.pcapng import PcapngWriter
 from iscsim.pdu.digest import Buffer
 
@@ -85,15 +96,50 @@ class TCPConversation:
 
     def open(self, now: float) -> None:
         """SYN, SYN/ACK, ACK."""
-        options = SYN_OPTIONS.build(
-            {"maximum_segment_size": self._max_segment_length, "window_scale": WINDOW_SCALE}
-        )
-        self._send(True, SYN, now, options=options)
-        self._send(False, SYN | ACK, now, options=options)
+        self.attempt(now)
+        self.accept(now)
+
+    def attempt(self, now: float, comment: str | None = None) -> None:
+        """A SYN, which nobody has answered so far."""
+        self._send(True, SYN, now, options=self._syn_options(), comment=comment, delivered=False)
+
+    def accept(self, now: float) -> None:
+        """The server answers the SYN, and the client acknowledges."""
+        self._client.sequence_number = self._client.sequence_number + 1 & _SEQUENCE_MASK
+        self._send(False, SYN | ACK, now, options=self._syn_options())
         self._send(True, ACK, now)
 
-    def data(self, from_client: bool, payload: Buffer, now: float, *, comment: str | None = None) -> None:
-        """Segments that carry ``payload``; ``comment`` is attached to the first of them."""
+    def refuse(self, now: float) -> None:
+        """The server answers the SYN with a reset."""
+        acknowledgment = self._client.sequence_number + 1 & _SEQUENCE_MASK
+        headers = self._server.builder.headers(0, acknowledgment, RST | ACK, b"")
+        self._writer.packet(self._interface, now, (headers,))
+
+    def syn(self) -> bytes:
+        """The IP packet of the SYN, which an ICMP error quotes."""
+        headers = self._client.builder.headers(self._client.sequence_number, 0, SYN, b"", self._syn_options())
+        return headers[ETHERNET.sizeof() :]
+
+    def _syn_options(self) -> bytes:
+        return bytes(
+            SYN_OPTIONS.build(
+                {"maximum_segment_size": self._max_segment_length, "window_scale": WINDOW_SCALE}
+            )
+        )
+
+    def data(
+        self,
+        from_client: bool,
+        payload: Buffer,
+        now: float,
+        *,
+        comment: str | None = None,
+        delivered: bool = True,
+    ) -> None:
+        """Segments that carry ``payload``; ``comment`` is attached to the first of them.
+
+        What is not ``delivered`` will have the same sequence number when it comes again.
+        """
         end, peer = self._ends(from_client)
         if end.finished:
             raise ValueError(f"the {'client' if from_client else 'server'} sent its FIN, and now data")
@@ -101,21 +147,32 @@ class TCPConversation:
         for start in range(0, len(view), self._max_segment_length):
             part = view[start : start + self._max_segment_length]
             last = start + len(part) == len(view)
-            self._send(from_client, ACK | PSH if last else ACK, now, part, comment=None if start else comment)
+            self._send(
+                from_client,
+                ACK | PSH if last else ACK,
+                now,
+                part,
+                comment=None if start else comment,
+                offset=0 if delivered else start,
+                delivered=delivered,
+            )
             if end.sequence_number - peer.acknowledged & _SEQUENCE_MASK >= _ACKNOWLEDGE_AFTER_LENGTH:
                 self._send(not from_client, ACK, now)
 
-    def fin(self, from_client: bool, now: float) -> None:
+    def fin(
+        self, from_client: bool, now: float, *, comment: str | None = None, delivered: bool = True
+    ) -> None:
         """One end says that it has no more to send, and the other acknowledges."""
         end, _ = self._ends(from_client)
         if not end.finished:
-            end.finished = True
-            self._send(from_client, FIN | ACK, now)
-            self._send(not from_client, ACK, now)
+            end.finished = delivered
+            self._send(from_client, FIN | ACK, now, comment=comment, delivered=delivered)
+            if delivered:
+                self._send(not from_client, ACK, now)
 
-    def rst(self, from_client: bool, now: float) -> None:
+    def rst(self, from_client: bool, now: float, *, comment: str | None = None) -> None:
         """One end aborts the connection: nothing follows."""
-        self._send(from_client, RST | ACK, now)
+        self._send(from_client, RST | ACK, now, comment=comment)
         self._client.finished = self._server.finished = True
 
     def _send(
@@ -127,11 +184,16 @@ class TCPConversation:
         *,
         options: bytes = b"",
         comment: str | None = None,
+        offset: int = 0,
+        delivered: bool = True,
     ) -> None:
         end, peer = self._ends(from_client)
         acknowledgment = peer.sequence_number if flags & ACK else 0
-        headers = end.builder.headers(end.sequence_number, acknowledgment, flags, payload, options)
+        number = end.sequence_number + offset & _SEQUENCE_MASK
+        headers = end.builder.headers(number, acknowledgment, flags, payload, options)
         self._writer.packet(self._interface, now, (headers, payload), comment=comment)
+        if not delivered:
+            return
         # RFC 9293: SYN and FIN each take one number of the sequence space.
         length = len(payload) + (1 if flags & (SYN | FIN) else 0)
         end.sequence_number = end.sequence_number + length & _SEQUENCE_MASK

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from iscsim.faults.engine import FaultEngine
 from iscsim.faults.occasion import Hook, Occasion
-from iscsim.net.conditions import Flow, Passage, Verdict
+from iscsim.faults.rule import FaultRule
+from iscsim.net.conditions import Flow, Passage, Reply, Resolution, Verdict
+from iscsim.net.memory import MemoryNetwork
 from iscsim.net.network import Address
 
-__all__ = ["FaultyConditions", "Pieces", "direction_of"]
+__all__ = ["FaultyConditions", "Pieces", "direction_of", "known_of"]
 
 Pieces = list[Passage] | None
 """What gets through of a segment; None when it is lost."""
@@ -19,20 +21,34 @@ Pieces = list[Passage] | None
 class FaultyConditions:
     """`iscsim.net.conditions.Conditions` that ask a `FaultEngine`.
 
-    Actions get ``(rule, flow, hook, now, pieces)`` and give a `Verdict` at CONNECT, seconds at ACCEPT, and
-    `Pieces` at SEGMENT and DATAGRAM.
+    Actions get ``(rule, flow, hook, now, pieces)`` and give a `Verdict` or seconds at CONNECT, seconds at
+    ACCEPT, and `Pieces` at SEGMENT and DATAGRAM; at RESOLVE ``(rule, name)``, and they give a `Resolution`.
     """
 
     def __init__(self, engine: FaultEngine) -> None:
         self._engine = engine
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        """See `Conditions.connecting`: the first rule that says anything decides."""
+    def resolving(self, host: str, name: str, now: float) -> Resolution:
+        """See `Conditions.resolving`: delays add up, the first error counts."""
+        found = Resolution()
+        if self._engine.expects(Hook.RESOLVE):
+            for rule in self._engine.firing(Occasion(hook=Hook.RESOLVE, now=now, host=host, name=name)):
+                said: Resolution = rule.kind.action(rule, name)
+                found = Resolution(found.rcode or said.rcode, found.delay_s + said.delay_s)
+        return found
+
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        """See `Conditions.connecting`: the first rule that does not let it pass decides, delays add up."""
+        reply = Reply(Verdict.PASS)
         for rule in self._firing(Hook.CONNECT, flow, now):
-            verdict = rule.kind.action(rule, flow, Hook.CONNECT, now, None)
-            if verdict is not Verdict.PASS:
-                return verdict, self._engine.comment(rule)
-        return Verdict.PASS, None
+            said = rule.kind.action(rule, flow, Hook.CONNECT, now, None)
+            comment = _both(reply.comment, self._engine.comment(rule))
+            if isinstance(said, Verdict):
+                verdict = said if reply.verdict is Verdict.PASS else reply.verdict
+                reply = Reply(verdict, comment, reply.delay_s)
+            else:
+                reply = Reply(reply.verdict, comment, reply.delay_s + said)
+        return reply
 
     def accepting(self, flow: Flow, now: float) -> float:
         """See `Conditions.accepting`."""
@@ -48,31 +64,38 @@ class FaultyConditions:
         return self._through(Hook.DATAGRAM, flow, data, now) or []
 
     def _through(self, hook: Hook, flow: Flow, data: bytes, now: float) -> Pieces:
-        pieces: Pieces = [Passage(data)]
+        pieces: list[Passage] = [Passage(data)]
         for rule in self._firing(hook, flow, now, length=len(data)):
-            if pieces is not None:
-                pieces = _commented(
-                    rule.kind.action(rule, flow, hook, now, pieces), self._engine.comment(rule)
-                )
+            if pieces and (pieces[0].lost or pieces[0].held):
+                pieces = _commented(pieces, self._engine.comment(rule))
+                continue
+            comment = pieces[0].comment if pieces else None
+            left = rule.kind.action(rule, flow, hook, now, pieces)
+            pieces = [Passage(data, comment=comment, lost=True)] if left is None else left
+            pieces = _commented(pieces, self._engine.comment(rule))
         return pieces
 
-    def _firing(self, hook: Hook, flow: Flow, now: float, length: int = 0) -> list[Any]:
+    def _firing(self, hook: Hook, flow: Flow, now: float, length: int = 0) -> list[FaultRule]:
         if not self._engine.expects(hook):
             return []
         return self._engine.firing(_occasion(hook, flow, now, length))
 
 
 def _occasion(hook: Hook, flow: Flow, now: float, length: int) -> Occasion:
-    client, server = (flow.source, flow.destination) if flow.from_client else (flow.destination, flow.source)
+    ends = [(flow.source, flow.source_host), (flow.destination, flow.destination_host)]
+    (client, host), (server, peer) = ends if flow.from_client else reversed(ends)
+    portal, initiator_address = _shown(server), _shown(client)
     return Occasion(
         hook=hook,
         now=now,
-        portal=_shown(server),
-        initiator_address=_shown(client),
-        host=flow.source_host if flow.from_client else flow.destination_host,
+        portal=portal,
+        initiator_address=initiator_address,
+        host=host,
+        peer_host=peer,
+        src=initiator_address,
+        dst=portal,
+        port=server[1],
         direction=direction_of(flow),
-        source=_shown(flow.source),
-        destination=_shown(flow.destination),
         connection=flow.number,
         length=length,
     )
@@ -87,9 +110,30 @@ def _shown(address: Address) -> str:
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
-def _commented(pieces: Pieces, comment: str) -> Pieces:
+def _both(first: str | None, second: str) -> str:
+    return f"{first}; {second}" if first else second
+
+
+def _commented(pieces: list[Passage], comment: str) -> list[Passage]:
     """The comment goes with the first piece."""
     if not pieces:
         return pieces
-    first = pieces[0]
-    return [replace(first, comment=f"{first.comment}; {comment}" if first.comment else comment), *pieces[1:]]
+    return [replace(pieces[0], comment=_both(pieces[0].comment, comment)), *pieces[1:]]
+
+
+def known_of(network: MemoryNetwork) -> dict[str, Callable[[], Iterable[str]]]:
+    """What `FaultEngine.known` is to know of a network: hosts, cards, addresses, and places for those."""
+    hosts = network.topology.hosts
+
+    def cards() -> list[str]:
+        return [str(card) for found in hosts.values() for card in found.values()]
+
+    def addresses() -> list[str]:
+        return [address for found in hosts.values() for card in found.values() for address in card.addresses]
+
+    return {
+        "host": lambda: list(hosts),
+        "nic": cards,
+        "address": addresses,
+        "place": lambda: [*hosts, *cards()],
+    }

@@ -1,13 +1,15 @@
 """The closed language of ``expr`` in rules: comparisons and sums of what an occasion knows, nothing else.
 
 ``cdb.op == 0x2a and lba in range(0, 64)``. It is parsed by Python's own parser and walked by a table; there
-is no eval, no attribute but those listed, no call but ``range``, ``len``, ``min`` and ``max``.
+is no eval, no attribute but those listed, no call but ``range``, ``len``, ``min`` and ``max``. Nothing in it
+takes longer than its text is long: ranges are never walked, texts never formatted or added up.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +20,7 @@ from iscsim.faults.occasion import Occasion
 __all__ = ["VARIABLES", "compile_expression"]
 
 MAXIMUM_LENGTH = 500
-MAXIMUM_RANGE = 1 << 64
+MAXIMUM_DEPTH = 40
 _Node = Callable[[Occasion], Any]
 
 VARIABLES: dict[str, _Node] = {
@@ -26,6 +28,10 @@ VARIABLES: dict[str, _Node] = {
     "portal": lambda occasion: occasion.portal,
     "initiator": lambda occasion: occasion.initiator,
     "target": lambda occasion: occasion.target,
+    "src": lambda occasion: occasion.src,
+    "dst": lambda occasion: occasion.dst,
+    "port": lambda occasion: -1 if occasion.port is None else occasion.port,
+    "unit": lambda occasion: occasion.unit,
     "host": lambda occasion: occasion.host,
     "opcode": lambda occasion: occasion.opcode,
     "stage": lambda occasion: occasion.stage,
@@ -41,14 +47,48 @@ VARIABLES: dict[str, _Node] = {
     "cdb.lba": lambda occasion: -1 if occasion.lba is None else occasion.lba,
     "cdb.blocks": lambda occasion: occasion.blocks,
 }
-_CALLS: dict[str, Callable[..., Any]] = {"len": len, "min": min, "max": max, "range": range}
+
+
+def _contains(right: Any, left: Any) -> bool:
+    """A range is asked by arithmetic: Python would walk it for what is no int."""
+    if not isinstance(right, range):
+        return left in right
+    if isinstance(left, str) or left != int(left):
+        return False
+    return int(left) in right
+
+
+def _no_range(call: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*arguments: Any) -> Any:
+        if any(isinstance(each, range) for each in arguments):
+            raise TypeError("a range is for `in`")
+        return call(*arguments)
+
+    return checked
+
+
+def _of_numbers(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def checked(left: Any, right: Any) -> Any:
+        if not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise TypeError("sums are of numbers")
+        return operate(left, right)
+
+    return checked
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "len": _no_range(len),
+    "min": _no_range(min),
+    "max": _no_range(max),
+    "range": range,
+}
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mod: operator.mod,
-    ast.FloorDiv: operator.floordiv,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
+    ast.Add: _of_numbers(operator.add),
+    ast.Sub: _of_numbers(operator.sub),
+    ast.Mod: _of_numbers(operator.mod),
+    ast.FloorDiv: _of_numbers(operator.floordiv),
+    ast.BitAnd: _of_numbers(operator.and_),
+    ast.BitOr: _of_numbers(operator.or_),
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -57,8 +97,8 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
+    ast.In: lambda left, right: _contains(right, left),
+    ast.NotIn: lambda left, right: not _contains(right, left),
 }
 
 
@@ -67,13 +107,11 @@ def compile_expression(text: str) -> Callable[[Occasion], bool]:
 
     On an occasion where the types do not fit (a text compared with a number) it does not hold.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"an expression is a text, not {str(text)[:60]!r}")
     if len(text) > MAXIMUM_LENGTH:
         raise ConfigError(f"an expression of {len(text)} characters, at most {MAXIMUM_LENGTH} are taken")
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"not an expression: {text!r} ({getattr(error, 'msg', error)})") from None
-    node = _compile(tree.body)
+    node = _compile(_parse(text))
 
     def holds(occasion: Occasion) -> bool:
         try:
@@ -82,6 +120,21 @@ def compile_expression(text: str) -> Callable[[Occasion], bool]:
             return False
 
     return holds
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd in it is refused or harmless
+            tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"not an expression: {text!r} ({getattr(error, 'msg', error)})") from None
+    level: list[ast.AST] = [tree]
+    for _ in range(MAXIMUM_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise ConfigError(f"not an expression: {text!r} (nested more than {MAXIMUM_DEPTH} deep)")
 
 
 def _compile(node: ast.expr) -> _Node:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from iscsim.scsi.device_server import COMMANDS
+from iscsim.scsi.lun import InvalidLUN, decode_lun
 from iscsim.scsi.opcode import cdb_name
 
 __all__ = ["FIELDS", "SCOPES", "Hook", "Occasion"]
@@ -15,6 +16,8 @@ __all__ = ["FIELDS", "SCOPES", "Hook", "Occasion"]
 class Hook(Enum):
     """Where in the flow faults are asked for."""
 
+    RESOLVE = "net.resolve"
+    """A host asks for the addresses of a name."""
     CONNECT = "net.connect"
     """A SYN goes out."""
     ACCEPT = "tcp.accept"
@@ -35,13 +38,14 @@ class Hook(Enum):
     """A time has come: for what happens to a target or a network by itself."""
 
 
-_ADDRESSED = ("portal", "initiator_address", "host")
+_ADDRESSED = ("portal", "initiator_address", "host", "src", "dst", "port")
 _NAMED = ("portal", "initiator_address", "host", "initiator", "target")
 FIELDS: dict[Hook, tuple[str, ...]] = {
+    Hook.RESOLVE: ("host", "name"),
     Hook.CONNECT: _ADDRESSED,
     Hook.ACCEPT: _ADDRESSED,
     Hook.SEGMENT: (*_ADDRESSED, "direction"),
-    Hook.DATAGRAM: ("source", "destination"),
+    Hook.DATAGRAM: _ADDRESSED,
     Hook.RECEIVE: (*_NAMED, "opcode", "stage", "lun", "command"),
     Hook.SEND: (*_NAMED, "opcode", "stage", "lun", "command"),
     Hook.START: ("portal", "initiator", "target", "lun", "command", "unit"),
@@ -60,7 +64,9 @@ class Occasion:
 
     ``portal`` and ``initiator_address`` are ``"10.0.0.1:3260"``, ``opcode`` the class name of a PDU
     (``"LoginRequest"``), ``command`` SCSI's name (``"READ (10)"``), ``direction`` ``"to_target"`` or
-    ``"to_initiator"``, ``unit`` the WWN of a logical unit, ``operation`` a verb of the store.
+    ``"to_initiator"``, ``unit`` the WWN of a logical unit, ``operation`` a verb of the store. ``src`` is who
+    connected (or sent the datagram) and ``dst`` the other side, whatever way the bytes go; ``port`` is the
+    latter's. ``lun`` may be given as its 8 bytes: `lun_field` keeps them, and it becomes their number.
     ``length`` counts the bytes at hand, ``subject`` is the PDU, the completion or what else it is about.
     """
 
@@ -74,12 +80,16 @@ class Occasion:
     opcode: str = ""
     stage: str = ""
     direction: str = ""
-    lun: int | None = None
+    lun: int | bytes | None = None
+    lun_field: bytes = b""
     cdb: bytes = b""
     unit: str = ""
     operation: str = ""
-    source: str = ""
-    destination: str = ""
+    src: str = ""
+    dst: str = ""
+    port: int | None = None
+    name: str = ""
+    peer_host: str = ""
     connection: int = 0
     length: int = 0
     lba: int | None = None
@@ -87,6 +97,9 @@ class Occasion:
     subject: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.lun, bytes):
+            self.lun_field = self.lun
+            self.lun = _number_of(self.lun)
         if self.cdb and self.lba is None:
             self.lba, self.blocks = _block_range(self.cdb)
 
@@ -113,6 +126,13 @@ class Occasion:
         names = dict.fromkeys(each for fields in FIELDS.values() for each in fields)
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value not in ("", None)}
+
+
+def _number_of(lun: bytes) -> int | None:
+    try:
+        return decode_lun(lun)
+    except InvalidLUN:
+        return None
 
 
 def _block_range(cdb: bytes) -> tuple[int | None, int]:

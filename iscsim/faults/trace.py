@@ -21,7 +21,7 @@ class Trace:
     def __init__(
         self, clock: Callable[[], float], *, path: str | Path | None = None, keep: int = 10000
     ) -> None:
-        self._clock = clock
+        self.clock = clock
         self._hash = hashlib.sha256()
         self._keep = keep
         self._file: IO[str] | None = Path(path).open("w", encoding="utf-8") if path is not None else None
@@ -31,7 +31,7 @@ class Trace:
 
     def add(self, event: str, **details: Any) -> None:
         """One more line. ``details`` are JSON's kinds of values."""
-        entry = {"at": round(self._clock(), 9), "event": event, **details}
+        entry = {"at": round(self.clock(), 9), "event": event, **details}
         line = json.dumps(entry, sort_keys=True, separators=(",", ":"))
         self._hash.update(line.encode() + b"\n")
         self.count += 1

@@ -339,9 +339,9 @@ async def _log_in(
     try:
         async with asyncio.timeout(limit or None):
             await network.connect(portal.address, portal.port, lambda: protocol)
-    except TimeoutError:
-        raise ConnectionFailed(f"cannot connect to {portal} within {limit:g} s") from None
     except OSError as error:
+        if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the kernel's
+            raise ConnectionFailed(f"cannot connect to {portal} within {limit:g} s") from None
         raise ConnectionFailed(f"cannot connect to {portal}: {reason_of(error)}") from None
     try:
         await protocol.ready

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from iscsim.net.network import Address
 
-__all__ = ["CLEAR", "Conditions", "End", "Flow", "Passage", "Verdict"]
+__all__ = ["CLEAR", "Conditions", "End", "Flow", "Passage", "Reply", "Resolution", "Verdict"]
 
 
 class Verdict(Enum):
@@ -53,20 +53,45 @@ class Flow:
 class Passage:
     """A piece of what was sent that gets through, ``delay_s`` later than the link alone would bring it.
 
-    ``end`` ends the connection behind it. ``comment`` goes into the capture, on that very frame.
+    ``end`` ends the connection behind it. ``comment`` goes into the capture, on that very frame. A first
+    piece that is ``lost`` stands for all that was sent: lost as with None, but with a comment in the capture.
+    One that is ``held`` does too: the receiver has no room for it, and it is tried again for as long as it
+    takes. A ``copy`` is on the wire, and the receiver, who has it already, drops it.
     """
 
     data: bytes
     delay_s: float = 0.0
     end: End | None = None
     comment: str | None = None
+    lost: bool = False
+    held: bool = False
+    copy: bool = False
+
+
+class Reply(NamedTuple):
+    """What becomes of a SYN; the answer comes ``delay_s`` later than the link alone would bring it."""
+
+    verdict: Verdict
+    comment: str | None = None
+    delay_s: float = 0.0
+
+
+class Resolution(NamedTuple):
+    """What a resolver hears: ``""`` for what there is, or ``"NXDOMAIN"``, ``"NODATA"``, ``"SERVFAIL"``,
+    ``"REFUSED"``, ``"FORMERR"`` or ``"TIMEOUT"``, after so many seconds."""
+
+    rcode: str = ""
+    delay_s: float = 0.0
 
 
 class Conditions(Protocol):
     """Asked for everything a memory network carries. ``now`` is in seconds of the loop's clock."""
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        """What becomes of SYN number ``attempt`` (from 1), and a comment for the capture."""
+    def resolving(self, host: str, name: str, now: float) -> Resolution:
+        """What ``host`` hears when it asks for the addresses of ``name``."""
+
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        """What becomes of SYN number ``attempt`` (from 1)."""
 
     def accepting(self, flow: Flow, now: float) -> float:
         """Seconds the server's program takes to accept; the connection itself is there already."""
@@ -81,9 +106,13 @@ class Conditions(Protocol):
 class _Clear:
     """Nothing is in the way."""
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
+    def resolving(self, host: str, name: str, now: float) -> Resolution:
+        """See `Conditions.resolving`."""
+        return Resolution()
+
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
         """See `Conditions.connecting`."""
-        return Verdict.PASS, None
+        return Reply(Verdict.PASS)
 
     def accepting(self, flow: Flow, now: float) -> float:
         """See `Conditions.accepting`."""

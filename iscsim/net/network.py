@@ -31,6 +31,15 @@ class Network(Protocol):
     async def connect(self, host: str, port: int, factory: Factory) -> asyncio.BaseProtocol:
         """Connect to ``host:port``; returns the protocol. Raises OSError."""
 
+    async def datagram(
+        self,
+        factory: Callable[[], asyncio.DatagramProtocol],
+        *,
+        local_addr: Address | None = None,
+        remote_addr: Address | None = None,
+    ) -> asyncio.DatagramTransport:
+        """A UDP port, at ``local_addr`` or any, that hears ``remote_addr`` only if given. Raises OSError."""
+
 
 class ConnectionRecord(Protocol):
     """What a capture wants to know of one connection; ``now`` is the loop's clock, in seconds."""
@@ -97,7 +106,14 @@ class WireRecorder(Protocol):
         """The record of the connection, or of the attempt, between these two."""
 
     def datagram(
-        self, source: Address, destination: Address, data: bytes, now: float, *, interface: str
+        self,
+        source: Address,
+        destination: Address,
+        data: bytes,
+        now: float,
+        *,
+        interface: str,
+        comment: str | None = None,
     ) -> None:
         """A UDP datagram was sent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from iscsim.net.network import Address, Factory
@@ -41,3 +42,18 @@ class TCPNetwork:
         """Connect to ``host:port``; returns the protocol. Raises OSError."""
         _, protocol = await asyncio.get_running_loop().create_connection(factory, host, port)
         return protocol
+
+    async def datagram(
+        self,
+        factory: Callable[[], asyncio.DatagramProtocol],
+        *,
+        local_addr: Address | None = None,
+        remote_addr: Address | None = None,
+    ) -> asyncio.DatagramTransport:
+        """A UDP port; returns the transport. Raises OSError when the port is taken."""
+        if local_addr is None and remote_addr is None:
+            local_addr = ("0.0.0.0", 0)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            factory, local_addr=local_addr, remote_addr=remote_addr
+        )
+        return transport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from iscsim.errors import ConfigError
@@ -30,29 +31,51 @@ class Topology:
         self.hosts: dict[str, dict[str, NIC]] = {}
         self._owners: dict[str, NIC] = {}
 
+    def add_host(self, host: str, cards: dict[str, tuple[str, ...]]) -> None:
+        """A new host with its cards; all of it or, when `ConfigError` is raised, nothing."""
+        self._check_free([each for addresses in cards.values() for each in addresses])
+        self.hosts.setdefault(host, {})
+        for card, addresses in cards.items():
+            self.add(host, card, addresses)
+
     def add(self, host: str, nic: str, addresses: tuple[str, ...]) -> NIC:
         """Give ``host`` a card, or a card more addresses.
 
         Raises `ConfigError` for what is no address, or is somebody's already.
         """
-        cards = self.hosts.setdefault(host, {})
-        card = cards.setdefault(nic, NIC(host, nic))
-        for address in map(checked_address, addresses):
-            if address in self._owners:
-                raise ConfigError(f"{address} is the address of {self._owners[address]} already")
+        checked = self._check_free(addresses)
+        card = self.hosts.setdefault(host, {}).setdefault(nic, NIC(host, nic))
+        for address in checked:
             self._owners[address] = card
             card.addresses.append(address)
         return card
+
+    def _check_free(self, addresses: Iterable[str]) -> list[str]:
+        checked = [checked_address(address) for address in addresses]
+        for number, address in enumerate(checked):
+            if address in self._owners:
+                raise ConfigError(f"{address} is the address of {self._owners[address]} already")
+            if address in checked[:number]:
+                raise ConfigError(f"{address} is given twice")
+        return checked
 
     def owner(self, address: str) -> NIC | None:
         """The card that has ``address`` now."""
         return self._owners.get(address)
 
     def move(self, address: str, host: str, nic: str) -> None:
-        """Take ``address`` away from its card and give it to another."""
-        card = self._owners.pop(checked_address(address), None)
+        """Take ``address`` away from its card and give it to another.
+
+        Raises `ConfigError` when nobody has it, or there is no such host or card.
+        """
+        address = checked_address(address)
+        card = self._owners.get(address)
         if card is None:
             raise ConfigError(f"nobody has the address {address}")
+        cards = self.cards(host)
+        if nic not in cards:
+            raise ConfigError(f"{host} has no network card {nic!r} (there are: {', '.join(cards) or 'none'})")
+        del self._owners[address]
         card.addresses.remove(address)
         self.add(host, nic, (address,))
 

@@ -1,8 +1,8 @@
 """An event loop whose clock stands still while there is work, and jumps to the next timer when there is none.
 
 Two minutes of login timeout take microseconds, and since nothing real is waited for, a run depends on
-nothing but its seed. What is real cannot be waited for here: sockets and pipes are refused, see `Deadlock`
-for the rest. Threads of `run_in_executor` are waited for, and take no virtual time.
+nothing but its seed. What is real cannot be waited for here: sockets, pipes and processes are refused, see
+`Deadlock` for the rest. Threads of `run_in_executor` are waited for, and take no virtual time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from iscsim.net.waiting import describe_waiting
 
 __all__ = ["VirtualLoop"]
 
-_OWN_DESCRIPTORS = 1
-"""The loop's own pipe, through which other threads wake it."""
+_NO_REAL_THINGS = "on a loop with virtual time: use the lab's network, or network='tcp'"
+_HARMLESS = {
+    "connection": {"family", "proto", "flags", "happy_eyeballs_delay", "interleave", "all_errors"},
+    "server": {"family", "flags", "backlog", "reuse_address", "reuse_port", "start_serving", "keep_alive"},
+    "datagram": {"family", "proto", "flags", "reuse_port", "allow_broadcast"},
+}
+"""Options of asyncio's that make no difference here."""
 
 
 class _VirtualSelector(selectors.DefaultSelector):
@@ -62,14 +67,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _slept(self, timeout: float | None) -> bool:
         """Let ``timeout`` pass; False when a thread must be waited for instead."""
-        assert self._selector is not None  # type: ignore[attr-defined]
-        if len(self._selector.get_map()) > _OWN_DESCRIPTORS:  # type: ignore[attr-defined]
-            raise RuntimeError(
-                "a real socket or pipe on a loop with virtual time: use the lab's network, or network='tcp'"
-            )
         if self._threads:
             return False
-        if timeout is None:
+        if timeout is None or self._scheduled[0].when() == math.inf:  # type: ignore[attr-defined]
             raise Deadlock(describe_waiting(self))
         self._virtual_now += timeout
         return True
@@ -95,6 +95,31 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _thread_done(self, future: asyncio.Future[Any]) -> None:
         self._threads -= 1
 
+    async def shutdown_default_executor(self, *timeout: float, **options: float) -> None:
+        """As asyncio's, which has a thread of its own wait for the others."""
+        self._threads += 1
+        try:
+            await super().shutdown_default_executor(*timeout, **options)
+        finally:
+            self._threads -= 1
+
+    # -- what is real is refused -----------------------------------------------------------------------
+
+    def _add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Any:
+        """asyncio's way to wait for a socket or pipe; the loop's own, for signals and threads, is one."""
+        if fd != self._ssock.fileno():  # type: ignore[attr-defined]
+            raise RuntimeError(f"a real socket or pipe {_NO_REAL_THINGS}")
+        return super()._add_reader(fd, callback, *args)  # type: ignore[misc]
+
+    def _add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> Any:
+        raise RuntimeError(f"a real socket or pipe {_NO_REAL_THINGS}")
+
+    async def subprocess_exec(self, *args: Any, **options: Any) -> Any:
+        """Refused: a process takes real time. Raises RuntimeError."""
+        raise RuntimeError(f"a real process {_NO_REAL_THINGS}")
+
+    subprocess_shell = subprocess_exec
+
     # -- asyncio's own ways to make connections, over the memory network -------------------------------
 
     async def create_connection(  # type: ignore[override]
@@ -107,10 +132,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
         """Connect over ``network``, from the host that has ``local_addr``, or from the first."""
-        _refuse_options(options, {"family", "proto", "flags", "happy_eyeballs_delay", "interleave"})
+        _refuse_options(options, "connection")
         if host is None or port is None:
             raise ValueError("a connection over the lab's network needs a host and a port")
-        transport = await self._source(local_addr).open(host, port, protocol_factory)
+        source = self._source(local_addr)
+        transport = await source.open(host, port, protocol_factory, local_addr=local_addr)
         return transport, transport.get_protocol()
 
     async def create_server(  # type: ignore[override]
@@ -121,9 +147,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> Any:
         """Listen on ``network``."""
-        _refuse_options(
-            options, {"family", "flags", "backlog", "reuse_address", "reuse_port", "start_serving"}
-        )
+        _refuse_options(options, "server")
+        if options.get("start_serving") is False:
+            raise ValueError("a server on the lab's network serves from the start")
         return await self._source((host, 0) if host else None).listen(host or "", port or 0, protocol_factory)
 
     async def create_datagram_endpoint(  # type: ignore[override]
@@ -134,8 +160,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
         """UDP over ``network``."""
-        _refuse_options(options, {"family", "proto", "flags", "reuse_port", "allow_broadcast"})
-        transport = self._source(local_addr).datagram(
+        _refuse_options(options, "datagram")
+        transport = await self._source(local_addr).datagram(
             protocol_factory, local_addr=local_addr, remote_addr=remote_addr
         )
         return transport, transport.get_protocol()
@@ -146,7 +172,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.network.host_of(local_addr[0] if local_addr else None)
 
 
-def _refuse_options(options: dict[str, Any], harmless: set[str]) -> None:
-    wrong = [name for name, value in options.items() if value and name not in harmless]
+def _refuse_options(options: dict[str, Any], kind: str) -> None:
+    wrong = [name for name, value in options.items() if value and name not in _HARMLESS[kind]]
     if wrong:
         raise ValueError(f"the lab's network does not know {', '.join(sorted(wrong))}")

@@ -26,6 +26,7 @@ from iscsim.session.names import (
 from iscsim.target.policy import RFC, TargetPolicy
 from iscsim.target.room import SharedRoom
 from iscsim.target.task_set import TaskSets
+from iscsim.target.session_table import SessionTable
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
@@ -115,7 +116,7 @@ class TargetNode:
         self.portal_groups: dict[int, PortalGroup] = {}
         self.acls: dict[str, ACL] = {}
         self.chap: ChapConfig | None = None
-        self.sessions: list[TargetSession] = []
+        self.sessions = SessionTable()
         self.ports = TargetPorts(self.port_groups)
         self.redirect_to: Redirect | None = None
         self.login_refusal: LoginStatus | None = None
@@ -231,10 +232,7 @@ class TargetNode:
 
     def find_session(self, initiator_name: str, isid: bytes, portal_group_tag: int) -> TargetSession | None:
         """The session of that I_T nexus (RFC 7143 section 6.3.1)."""
-        for session in self.sessions:
-            if session.identity == (initiator_name, isid, portal_group_tag):
-                return session
-        return None
+        return self.sessions.find((initiator_name, isid, portal_group_tag))
 
     def __repr__(self) -> str:
         return f"TargetNode({self.name!r}, {len(self.sessions)} sessions)"
@@ -262,6 +260,7 @@ class NetworkEntity:
         """Targets that were here, by name, with the initiators of their ACLs."""
         self.closing = False
         """Whether the server is about to end: no more logins."""
+        self.discovery_sessions = SessionTable()
 
     def add_target(self, name: str, *, alias: str = "") -> TargetNode:
         """A new target node.
@@ -332,10 +331,10 @@ class NetworkEntity:
         Raises:
             ConfigError: all 65535 are taken.
         """
-        taken = {session.tsih for session in self.sessions}
+        tables = [self.discovery_sessions, *(node.sessions for node in self.nodes.values())]
         for step in range(65535):
             tsih = (draw + step) % 65535 + 1
-            if tsih not in taken:
+            if not any(table.has_handle(tsih) for table in tables):
                 return tsih
         raise ConfigError("all 65535 session handles are in use")
 

@@ -1,0 +1,94 @@
+"""The faults of the network and of TCP on real connections: a `Network` around another."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+
+from iscsim.faults.conditions import FaultyConditions
+from iscsim.faults.engine import FaultEngine
+from iscsim.faults.tcp_protocol import FaultyProtocol
+from iscsim.net.conditions import Flow, Verdict
+from iscsim.net.handshake import FIRST_SYN_S, MOST_SYNS, failure
+from iscsim.net.network import Address, Factory, Listener, Network
+from iscsim.net.resolver import check_resolution, is_address
+from iscsim.net.tcp import TCPNetwork
+
+__all__ = ["FaultyNetwork"]
+
+_NOBODY: Address = ("0.0.0.0", 0)
+
+
+class FaultyNetwork:
+    """``network`` (real TCP unless given) as ``engine`` lets it be; ``host`` is who uses it, for matches.
+
+    What its programs connect to is refused, unreachable, silent or late; every connection, made or accepted,
+    is cut, held, sliced and so on. ``segments`` is False where the other end is on a faulty network of the
+    same engine, which then does the latter: else everything would be counted twice. A "segment" is what a
+    program writes or receives at once. UDP goes through as it is.
+    """
+
+    def __init__(
+        self,
+        engine: FaultEngine,
+        *,
+        network: Network | None = None,
+        host: str = "",
+        segments: bool = True,
+    ) -> None:
+        self.host = host
+        self._network: Network = TCPNetwork() if network is None else network
+        self._conditions = FaultyConditions(engine)
+        self._numbers = engine.connection_numbers
+        self._segments = segments
+
+    async def listen(self, host: str, port: int, factory: Factory) -> Listener:
+        """See `Network.listen`."""
+        if not self._segments:
+            return await self._network.listen(host, port, factory)
+
+        def wrapped() -> asyncio.BaseProtocol:
+            return FaultyProtocol(
+                self._conditions, factory, self.host, next(self._numbers), from_client=False
+            )
+
+        return await self._network.listen(host, port, wrapped)
+
+    async def connect(self, host: str, port: int, factory: Factory) -> asyncio.BaseProtocol:
+        """See `Network.connect`."""
+        loop, number = asyncio.get_running_loop(), next(self._numbers)
+        if not is_address(host):
+            await check_resolution(self._conditions.resolving(self.host, host.lower(), loop.time()))
+        await self._shake_hands(Flow(self.host, _NOBODY, "", (host, port), number))
+        if not self._segments:
+            return await self._network.connect(host, port, factory)
+        wrapper = FaultyProtocol(self._conditions, factory, self.host, number, from_client=True)
+        await self._network.connect(host, port, lambda: wrapper)
+        protocol: asyncio.BaseProtocol = wrapper.protocol
+        return protocol
+
+    async def _shake_hands(self, flow: Flow) -> None:
+        """What becomes of the SYN before it goes out at all. Raises OSError."""
+        loop, wait = asyncio.get_running_loop(), FIRST_SYN_S
+        for attempt in range(1, MOST_SYNS + 1):
+            reply = self._conditions.connecting(flow, attempt, loop.time())
+            if reply.verdict is not Verdict.LOST:
+                await asyncio.sleep(reply.delay_s)
+                if reply.verdict is not Verdict.PASS:
+                    raise failure(reply.verdict, flow, None, loop.time())
+                return
+            await asyncio.sleep(wait)
+            wait *= 2
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    async def datagram(
+        self,
+        factory: Callable[[], asyncio.DatagramProtocol],
+        *,
+        local_addr: Address | None = None,
+        remote_addr: Address | None = None,
+    ) -> asyncio.DatagramTransport:
+        """See `Network.datagram`."""
+        return await self._network.datagram(factory, local_addr=local_addr, remote_addr=remote_addr)
