@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iscsim.faults.delays import DELAY_PARAMETERS, draw_delay
+from iscsim.faults.delays import DELAY_PARAMETERS, check_delay, draw_delay
 from iscsim.faults.faulty_device_server import CommandAtHand, FaultyDeviceServer, later
 from iscsim.faults.kinds import FaultKind, Parameter, add_kind
 from iscsim.faults.occasion import Hook, Occasion
@@ -178,6 +178,7 @@ add_kind(
         observable="latency; beyond the initiator's timeout the command is aborted",
         action=_delay,
         parameters=DELAY_PARAMETERS,
+        check=check_delay,
     )
 )
 _STATUSES: tuple[tuple[str, Status, str, Applies], ...] = (

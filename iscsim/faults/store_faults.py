@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from iscsim.faults.delays import DELAY_PARAMETERS, draw_delay
+from iscsim.faults.delays import DELAY_PARAMETERS, check_delay, draw_delay
 from iscsim.faults.faulty_store import FaultyStore, StoreAccess, StoreClock, faulty_store_of
 from iscsim.faults.kinds import FaultKind, Parameter, add_kind
 from iscsim.faults.occasion import Hook, Occasion
@@ -172,6 +172,7 @@ _add(
     "latency of the commands that use the medium, none of INQUIRY",
     _delay,
     parameters=(*DELAY_PARAMETERS, _OPERATION),
+    check=check_delay,
     applies=_suits,
 )
 _add(

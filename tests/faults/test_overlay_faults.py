@@ -36,7 +36,7 @@ OVERLAYS: list[tuple[str, dict[str, Any], Callable[[Any], Awaitable[Any]], Any]]
     ("scsi.inquiry", {"offset": 8, "bytes": b"PURE    "}, vendor, "PURE"),
     ("scsi.vpd", {"page": 0x83, "offset": 8, "bytes": OTHER_WWN}, wwn, f"3{OTHER_WWN.hex()}"),
     ("scsi.mode", {"offset": 2, "bytes": b"\x80"}, read_only, True),
-    ("scsi.capacity", {"offset": 4, "bytes": "00001000"}, capacity, (2048, 4096)),
+    ("scsi.capacity", {"offset": 8, "bytes": "00001000"}, capacity, (2048, 4096)),
 ]
 
 
