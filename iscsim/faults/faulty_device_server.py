@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isinf
 from typing import TYPE_CHECKING
 
 from iscsim.faults.engine import FaultEngine
@@ -17,6 +18,7 @@ from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.store import Buffer
 
 if TYPE_CHECKING:
+    from iscsim.target.connection import TargetConnection
     from iscsim.target.node import NetworkEntity
 
 __all__ = ["CommandAtHand", "FaultyDeviceServer", "later"]
@@ -63,7 +65,7 @@ class FaultyDeviceServer(DeviceServer):
     ``observers`` are told of every command and its completion once nothing changes it any more.
     """
 
-    __slots__ = ("_clock", "_engine", "_entity", "_inner", "_wraps", "observers")
+    __slots__ = ("_clock", "_engine", "_entity", "_held", "_inner", "_wraps", "observers")
 
     def __init__(self, entity: NetworkEntity, engine: FaultEngine) -> None:
         self._inner = entity.device_server
@@ -71,8 +73,10 @@ class FaultyDeviceServer(DeviceServer):
         self._entity, self._engine = entity, engine
         self._clock = StoreClock(engine.clock)
         self._wraps = False
+        self._held: list[tuple[ITNexus, Completion]] = []  # wait for a store of which nobody knows how long
         self.observers: list[Observer] = []
         engine.listeners.append(self._rule_added)
+        engine.removal_listeners.append(self._rule_removed)
         for rule in engine.rules.values():
             self._rule_added(rule)
 
@@ -88,6 +92,26 @@ class FaultyDeviceServer(DeviceServer):
             for node in self._entity.nodes.values():
                 for unit in node.units():
                     self._wrap(unit)
+
+    def _rule_removed(self, rule: FaultRule) -> None:
+        if rule.kind.name == "disk.pause":
+            self._release()
+
+    def resume_stores(self) -> None:
+        """End every pause: what waited for stores to go on is answered now."""
+        for rule in self._engine.rules.values():
+            if rule.kind.name == "disk.pause":
+                rule.armed = False
+        self._release()
+
+    def _release(self) -> None:
+        now, held = self._engine.clock(), self._held
+        self._held = []
+        for nexus, completion in held:
+            for connection in self._connections_of(nexus):
+                connection.commands.hasten(completion, now)
+                if connection.wake is not None:
+                    connection.wake()
 
     def _wrap(self, unit: LogicalUnit) -> None:
         put_beneath(unit, lambda store: FaultyStore(store, self._engine, self._clock, unit))
@@ -106,6 +130,8 @@ class FaultyDeviceServer(DeviceServer):
         ready_at = self._clock.take()
         if ready_at is not None:
             completion.ready_at = max(ready_at, completion.ready_at or ready_at)
+            if isinf(ready_at):
+                self._held.append((nexus, completion))
         completion = self._finish(command, completion)
         for observer in self.observers:
             observer(command, completion)
@@ -157,8 +183,11 @@ class FaultyDeviceServer(DeviceServer):
 
     def _portal_of(self, nexus: ITNexus) -> str:
         """Through which portal the session came: that of its first connection."""
+        return next((str(connection.portal) for connection in self._connections_of(nexus)), "")
+
+    def _connections_of(self, nexus: ITNexus) -> list[TargetConnection]:
         node = self._entity.nodes.get(nexus.target_name)
         for session in node.sessions if node is not None else ():
             if session.nexus is nexus:
-                return next((str(connection.portal) for connection in session.connections.values()), "")
-        return ""
+                return list(session.connections.values())
+        return []

@@ -6,13 +6,15 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
+from iscsim.errors import FaultError
 from iscsim.faults.delays import DELAY_PARAMETERS, check_delay, draw_delay
+from iscsim.faults.faulty_device_server import FaultyDeviceServer
 from iscsim.faults.faulty_store import FaultyStore, StoreAccess, StoreClock, faulty_store_of
 from iscsim.faults.kinds import FaultKind, Parameter, add_kind
 from iscsim.faults.occasion import Hook, Occasion
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.seconds import Seconds
-from iscsim.faults.units import LUN, TARGET, units_of
+from iscsim.faults.units import LUN, TARGET, nodes_of, units_of
 from iscsim.faults.world import World
 from iscsim.scsi.unit_attention import UnitAttention
 
@@ -185,10 +187,12 @@ _add(
 )
 _add(
     "pause",
-    "The store stops, and goes on after some seconds or at the rule's `until`.",
+    "The store stops, and goes on after some seconds, at the rule's `until`, or when it is removed.",
     "commands hang, INQUIRY answers; then all are answered at once",
     _pause,
-    parameters=(Parameter("seconds", Seconds, "from the first operation on; until `until`, without it"),),
+    parameters=(
+        Parameter("seconds", Seconds, "from the first operation on; without it until `until` or disk.resume"),
+    ),
 )
 _add(
     "torn_write",
@@ -252,6 +256,26 @@ _add(
     lambda rule, access: _raise(errno.EIO),
     parameters=(Parameter("bytes", int, "where", required=True, minimum=0),),
     applies=_beyond,
+)
+
+
+def _resume(rule: FaultRule, world: World) -> None:
+    for node in nodes_of(rule, world):
+        server = world.server_of(node.name).entity.device_server
+        if not isinstance(server, FaultyDeviceServer):
+            raise FaultError(f"{rule.id}: no store of {node.name} was ever paused")
+        server.resume_stores()
+
+
+add_kind(
+    FaultKind(
+        name="disk.resume",
+        hooks=(Hook.TIMER,),
+        summary="Stores that disk.pause has stopped go on.",
+        observable="what has hung is answered, all at once",
+        action=_resume,
+        parameters=(TARGET,),
+    )
 )
 
 

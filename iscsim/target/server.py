@@ -186,18 +186,20 @@ class TargetProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._full = False
-        self.go_on_reading()
+        if not self._server.paused:
+            self._transport.resume_reading()
+            self.flush()
 
     def stand_still(self) -> None:
         """The server is paused: what comes stays with the transport."""
         self._transport.pause_reading()
 
-    def go_on_reading(self) -> None:
-        """Nothing is in the way any more, unless something is."""
-        if not (self._full or self._finished or self._server.paused):
+    def go_on(self) -> None:
+        """The server goes on: take what has come, and do what fell due meanwhile."""
+        if not self._full:
             self._transport.resume_reading()
-            self.core.handle_timer(self._time())  # what fell due meanwhile
-            self.flush()
+        self.core.handle_timer(self._time())
+        self.flush()
 
     def eof_received(self) -> None:
         """The peer sends no more: its session is over, and what it is owed need not wait for it for ever."""
@@ -347,7 +349,7 @@ class TargetServer:
         """Go on after `pause` with what has come meanwhile."""
         self.paused = False
         for protocol in list(self._protocols):
-            protocol.go_on_reading()
+            protocol.go_on()
 
     def stop(self) -> None:
         """Stop listening and cut every connection off, at once; `start` begins anew."""

@@ -1,4 +1,4 @@
-"""What our initiator sees of a disk that fails, waits, or is wrong and says nothing; and the oracle's verdict."""
+"""What our initiator sees of a disk that fails, waits, or is wrong and says nothing; what the oracle says."""
 
 from __future__ import annotations
 
@@ -119,6 +119,34 @@ async def test_paused_store_goes_on_at_until(world: SmallWorld, session: Any) ->
 
 async def test_paused_store_that_never_goes_on_is_a_timeout(world: SmallWorld, session: Any) -> None:
     world.fault("disk.pause")
+    with world.taking(30.0, within=1.0), pytest.raises(CommandTimedOut):
+        await session.read(UNIT, 0, 1)
+
+
+async def test_paused_store_goes_on_when_it_is_told_to(world: SmallWorld, session: Any) -> None:
+    world.fault("disk.pause")
+    world.fault("task.no_response", command="READ (16)").may_not_fire()
+    world.fault("disk.resume").after(world.time() + 6)
+    with world.taking(6.0):
+        found = await asyncio.gather(*(session.read(UNIT, lba, 1) for lba in range(3)))
+    assert found == [OLD] * 3
+    with world.taking(0.0):
+        await session.read(UNIT, 0, 1)
+
+
+async def test_paused_store_goes_on_when_the_fault_is_removed(world: SmallWorld, session: Any) -> None:
+    rule = world.fault("disk.pause")
+    reading = asyncio.ensure_future(session.read(UNIT, 0, 1))
+    await asyncio.sleep(3)
+    assert not reading.done()
+    world.engine.remove(rule.id)
+    with world.taking(0.0):
+        assert await reading == OLD
+
+
+async def test_resume_answers_nothing_that_is_never_answered(world: SmallWorld, session: Any) -> None:
+    world.fault("task.no_response", command="READ (10)").times(1)
+    world.fault("disk.resume").after(world.time() + 6)
     with world.taking(30.0, within=1.0), pytest.raises(CommandTimedOut):
         await session.read(UNIT, 0, 1)
 
