@@ -63,9 +63,11 @@ class FaultyDeviceServer(DeviceServer):
     on; of several completions the first counts. Actions at FINISH get ``(rule, command, completion)`` and
     give the one to answer with. Stores are wrapped when the first fault is armed that needs it.
     ``observers`` are told of every command and its completion once nothing changes it any more.
+    ``commenting`` gets the first connection of a session that is befallen and the comment of the fault, for
+    a capture to show on what is sent next there.
     """
 
-    __slots__ = ("_clock", "_engine", "_entity", "_held", "_inner", "_wraps", "observers")
+    __slots__ = ("_clock", "_engine", "_entity", "_held", "_inner", "_wraps", "commenting", "observers")
 
     def __init__(self, entity: NetworkEntity, engine: FaultEngine) -> None:
         self._inner = entity.device_server
@@ -74,6 +76,7 @@ class FaultyDeviceServer(DeviceServer):
         self._clock = StoreClock(engine.clock)
         self._wraps = False
         self._held: list[tuple[ITNexus, Completion]] = []  # wait for a store of which nobody knows how long
+        self.commenting: Callable[[TargetConnection, str], None] | None = None
         self.observers: list[Observer] = []
         engine.listeners.append(self._rule_added)
         engine.removal_listeners.append(self._rule_removed)
@@ -179,7 +182,12 @@ class FaultyDeviceServer(DeviceServer):
             length=len(command.data_out) + (len(completion.data_in) if completion is not None else 0),
             subject=command,
         )
-        return self._engine.firing(occasion)
+        rules = self._engine.firing(occasion)
+        if self.commenting is not None:
+            for connection in self._connections_of(nexus)[:1]:
+                for rule in rules:
+                    self.commenting(connection, self._engine.comment(rule))
+        return rules
 
     def _portal_of(self, nexus: ITNexus) -> str:
         """Through which portal the session came: that of its first connection."""

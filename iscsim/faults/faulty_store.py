@@ -152,6 +152,10 @@ class FaultyStore:
             self._remember(access.lba, access.blocks)
             self.inner.unmap(access.lba, access.blocks)
 
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`."""
+        return self.inner.next_written(lba)
+
     def flush(self) -> None:
         """See `BlockStore.flush`."""
         if not self._asked("flush").skip:

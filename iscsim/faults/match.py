@@ -25,9 +25,17 @@ _ADDRESSES = ("portal", "initiator_address", "src", "dst")
 _NUMBERS = ("port",)
 _LARGEST_LUN_NUMBER = 0x3FFF
 """Above it a LUN in a match is the first two bytes of the field: 0x4005 is LUN 5 in flat addressing."""
+
+
+def _beginning(code: ServiceAction) -> bytes:
+    """The first bytes of a CDB with that service action."""
+    if code > 0xFFFF:  # of variable length
+        return bytes([code >> 16, *bytes(7), code >> 8 & 0xFF, code & 0xFF])
+    return bytes([code >> 8, code & 0x1F])
+
+
 _COMMANDS = sorted(
-    {cdb_name(bytes([code])) for code in Opcode}
-    | {cdb_name(bytes([code >> 8, code & 0x1F])) for code in ServiceAction}
+    {cdb_name(bytes([code])) for code in Opcode} | {cdb_name(_beginning(code)) for code in ServiceAction}
 )
 _SENT_BY_INITIATORS = sorted(
     name for name in pdu.__all__ if name.endswith(("Request", "Out", "Command")) and name != "ExtendedCDB"

@@ -13,7 +13,7 @@ from iscsim.faults.rule import FaultRule
 from iscsim.scsi.command import Command
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.device_server import COMMANDS
-from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.opcode import Opcode, service_action
 from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import ASC, FieldPointer, Sense, SenseKey
 from iscsim.scsi.status import Status
@@ -30,8 +30,10 @@ _COUNT = Parameter("n", int, "how many commands; all that match, without it", mi
 
 _READS = frozenset({Opcode.READ_6, Opcode.READ_10, Opcode.READ_12, Opcode.READ_16})
 _WRITES = frozenset(
-    code for code in Opcode if code.name.startswith(("WRITE_", "UNMAP", "ORWRITE", "COMPARE_AND_WRITE"))
-)
+    code
+    for code in Opcode
+    if code.name.startswith(("WRITE_", "UNMAP", "ORWRITE", "COMPARE_AND_WRITE", "FORMAT_UNIT", "SANITIZE"))
+) | {Opcode.VARIABLE_LENGTH}  # of which WRITE SAME (32) is the only one
 _COMPARES = frozenset({Opcode.COMPARE_AND_WRITE, Opcode.VERIFY_10, Opcode.VERIFY_16})
 # SAM-5: these answer although the unit is not ready, has something to tell, or is not there.
 _ALWAYS_ANSWERED = frozenset({Opcode.INQUIRY, Opcode.REPORT_LUNS, Opcode.REQUEST_SENSE})
@@ -79,7 +81,7 @@ def _reservable(rule: FaultRule, occasion: Occasion) -> bool:
 def _row(cdb: bytes) -> Command | None:
     row = COMMANDS.get(cdb[0])
     if row is not None and row.service_actions:
-        return row.service_actions.get(cdb[1] & 0x1F)
+        return row.service_actions.get(service_action(cdb))
     return row
 
 

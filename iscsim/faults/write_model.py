@@ -138,6 +138,10 @@ class ModelledStore:
             raise
         self.model.unmapped(lba, blocks)
 
+    def next_written(self, lba: int) -> int:
+        """See `BlockStore.next_written`."""
+        return self.inner.next_written(lba)
+
     def flush(self) -> None:
         """See `BlockStore.flush`."""
         self.inner.flush()

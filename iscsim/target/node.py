@@ -25,8 +25,8 @@ from iscsim.session.names import (
 )
 from iscsim.target.policy import RFC, TargetPolicy
 from iscsim.target.room import SharedRoom
-from iscsim.target.task_set import TaskSets
 from iscsim.target.session_table import SessionTable
+from iscsim.target.task_set import TaskSets
 
 if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
@@ -255,12 +255,11 @@ class NetworkEntity:
         self.room = SharedRoom(policy)
         self.task_sets = TaskSets(policy, self.room)
         self.discovery_chap: ChapConfig | None = None
-        self.discovery_sessions: list[TargetSession] = []
+        self.discovery_sessions = SessionTable()
         self.removed: dict[str, frozenset[str]] = {}
         """Targets that were here, by name, with the initiators of their ACLs."""
         self.closing = False
         """Whether the server is about to end: no more logins."""
-        self.discovery_sessions = SessionTable()
 
     def add_target(self, name: str, *, alias: str = "") -> TargetNode:
         """A new target node.

@@ -276,6 +276,28 @@ async def test_match_on_portal_unit_and_initiator_finds_one_session(world: Small
         assert (await ask(other, READ)).status == Status.CHECK_CONDITION
 
 
+async def test_comments_go_to_the_connection_that_is_befallen(world: SmallWorld) -> None:
+    said: list[tuple[Any, str]] = []
+    world.device_server.commenting = lambda connection, text: said.append((connection.portal, text))
+    async with await settled(world), await settled(world, portal=1) as session:
+        world.fault("task.busy", n=1)
+        await ask(session, READ)
+    portal = world.target.node.portal_groups[2].portals[0]
+    assert said == [(portal, "fault task.busy(n=1) [task.busy-1 #1]")]
+
+
+async def test_observers_are_told_how_commands_ended(world: SmallWorld) -> None:
+    async with await settled(world) as session:
+        world.device_server.observers.append(
+            lambda command, completion: seen.append((command.cdb[0], completion.status))
+        )
+        seen: list[tuple[int, int]] = []
+        world.fault("task.busy", n=1)
+        await ask(session, READ)
+        await ask(session, READY)
+        assert seen == [(0x28, Status.BUSY), (0x00, Status.GOOD)]
+
+
 async def test_of_two_faults_the_first_answers_and_its_delay_holds(world: SmallWorld) -> None:
     async with await settled(world) as session:
         world.fault("task.busy")
