@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from iscsim.errors import ConfigError
+from iscsim.errors import ConfigError, FaultError
 from iscsim.faults.kinds import FaultKind, Parameter, add_kind
 from iscsim.faults.occasion import Hook
 from iscsim.faults.rule import FaultRule
@@ -29,7 +29,7 @@ def _set_state(rule: FaultRule, world: World) -> Undo:
         for unit in node.units(lun)
     ]
     if not places:
-        raise ConfigError(f"{rule.id}: there is no portal group {tag}")
+        raise FaultError(f"{rule.id}: there is no portal group {tag}")
     before = [(access, group, ports, access.state(group, ports)) for access, group, ports in places]
     if given["transition_time"]:
         changes = [access.transition(group, state, ports=ports) for access, group, ports in places]
