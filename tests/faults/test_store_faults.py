@@ -12,6 +12,7 @@ from faults.world import SmallWorld
 from iscsim.faults.faulty_store import FaultyStore, faulty_store_of
 from iscsim.faults.write_model import ModelledStore
 from iscsim.initiator.task import CommandTimedOut
+from iscsim.net.virtual_loop import VirtualLoop
 from iscsim.scsi import cdb
 from iscsim.scsi.sense import CommandFailed
 
@@ -257,3 +258,28 @@ async def test_resize_goes_through_the_filters(world: SmallWorld, session: Any) 
     assert (await session.read_capacity(UNIT)).blocks == 4096
     await session.write(UNIT, 4095, NEW)
     assert differing(world) == []
+
+
+async def _run(seed: int) -> tuple[str, bytes]:
+    """The trace's hash, and what was read."""
+    async with SmallWorld(seed=seed) as small, small.connect() as session:
+        small.fault("disk.bitflip", n=3)
+        small.fault("disk.error", rate=0.3, op="write")
+        small.fault("disk.delay", delay=1.0, jitter=0.5, dist="lognormal", op="read")
+        small.fault("task.busy", command="TEST UNIT READY").with_probability(0.5)
+        found = b""
+        for lba in range(20):
+            await session.execute(UNIT, cdb.test_unit_ready())
+            await session.execute(UNIT, cdb.write_10(lba, 1), data_out=OLD)
+            found += bytes(await session.read(UNIT, lba, 1))
+        return small.trace.sha256, found
+
+
+def test_same_seed_is_the_same_run_and_another_seed_is_another() -> None:
+    def run(seed: int) -> tuple[str, bytes]:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(_run(seed))
+
+    first = run(1)
+    assert run(1) == first
+    assert run(2)[1] != first[1]
