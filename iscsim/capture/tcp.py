@@ -159,6 +159,22 @@ class TCPConversation:
             if end.sequence_number - peer.acknowledged & _SEQUENCE_MASK >= _ACKNOWLEDGE_AFTER_LENGTH:
                 self._send(not from_client, ACK, now)
 
+    def copy(
+        self, from_client: bool, payload: Buffer, now: float, *, behind: int, comment: str | None = None
+    ) -> None:
+        """Segments that the peer has already, once more; ``payload`` began ``behind`` bytes ago."""
+        view = memoryview(payload)
+        for start in range(0, len(view), self._max_segment_length):
+            self._send(
+                from_client,
+                ACK | PSH,
+                now,
+                view[start : start + self._max_segment_length],
+                comment=None if start else comment,
+                offset=start - behind,
+                delivered=False,
+            )
+
     def fin(
         self, from_client: bool, now: float, *, comment: str | None = None, delivered: bool = True
     ) -> None:

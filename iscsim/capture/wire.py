@@ -63,6 +63,14 @@ class RecordedWire:
             write = self._conversation.data
             self._recorder.write(write, by_client, data, now, comment=comment, delivered=delivered)
 
+    def copied(
+        self, by_client: bool, data: bytes, now: float, comment: str | None = None, *, behind: int
+    ) -> None:
+        """See `WireRecord.copied`."""
+        if not self._finished[by_client]:
+            write = self._conversation.copy
+            self._recorder.write(write, by_client, data, now, comment=comment, behind=behind)
+
     def finished(
         self, by_client: bool, now: float, comment: str | None = None, *, delivered: bool = True
     ) -> None:
@@ -82,7 +90,7 @@ class _NotRecorded:
     def _ignore(self, *args: Any, **options: Any) -> None:
         """It was logged once."""
 
-    attempted = accepted = refused = unreachable = sent = finished = reset = _ignore
+    attempted = accepted = refused = unreachable = sent = copied = finished = reset = _ignore
 
 
 class WireRecorder(CaptureFile):

@@ -25,6 +25,7 @@ __all__ = ["KINDS", "FaultKind", "Parameter", "add_kind", "catalogue", "find_kin
 
 _ROOMS = "_faults"
 """How the names of the modules end that add kinds."""
+_LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Parameter:
                 raise ConfigError(f"{self.name} is {error}") from None
         try:
             return _CONVERTERS[self.kind](value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise ConfigError(f"{self.name} is {_short(value)}, expected {_NAMES[self.kind]}") from None
 
 
@@ -83,7 +84,9 @@ def _text(value: Any) -> str:
 
 def _whole(value: Any) -> int:
     if isinstance(value, str):
-        return int(value[:40], 0)
+        if len(value) > _LONGEST_NUMBER:
+            raise ValueError
+        return int(value, 0)
     if isinstance(value, bool) or value != int(value):
         raise ValueError
     return int(value)

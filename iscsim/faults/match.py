@@ -27,15 +27,15 @@ _LARGEST_LUN_NUMBER = 0x3FFF
 """Above it a LUN in a match is the first two bytes of the field: 0x4005 is LUN 5 in flat addressing."""
 
 
-def _beginning(code: ServiceAction) -> bytes:
-    """The first bytes of a CDB with that service action."""
-    if code > 0xFFFF:  # of variable length
-        return bytes([code >> 16, *bytes(7), code >> 8 & 0xFF, code & 0xFF])
-    return bytes([code >> 8, code & 0x1F])
+def _cdb_of(action: ServiceAction) -> bytes:
+    """As much of a CDB as has this service action: byte 1, or bytes 8 and 9 of a variable length CDB."""
+    if action <= 0xFFFF:
+        return bytes([action >> 8, action & 0x1F])
+    return bytes([action >> 16, *bytes(7), action >> 8 & 0xFF, action & 0xFF])
 
 
 _COMMANDS = sorted(
-    {cdb_name(bytes([code])) for code in Opcode} | {cdb_name(_beginning(code)) for code in ServiceAction}
+    {cdb_name(bytes([code])) for code in Opcode} | {cdb_name(_cdb_of(action)) for action in ServiceAction}
 )
 _SENT_BY_INITIATORS = sorted(
     name for name in pdu.__all__ if name.endswith(("Request", "Out", "Command")) and name != "ExtendedCDB"

@@ -283,7 +283,7 @@ add_kind(
         name="net.mtu_blackhole",
         hooks=(Hook.SEGMENT,),
         summary="packets longer than a link's MTU vanish, and no ICMP says so: the jumbo frames' classic",
-        observable="the login works, the first large read or write stalls, and the pings behind it: SessionFailed",
+        observable="the login works; the first large transfer stalls, and the pings behind it: SessionFailed",
         action=lose,
         parameters=(
             Parameter("mtu", int, "bytes of the longest packet that gets through", default=1500, minimum=68),

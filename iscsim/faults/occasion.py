@@ -41,7 +41,7 @@ class Hook(Enum):
 _ADDRESSED = ("portal", "initiator_address", "host", "src", "dst", "port")
 _NAMED = ("portal", "initiator_address", "host", "initiator", "target")
 FIELDS: dict[Hook, tuple[str, ...]] = {
-    Hook.RESOLVE: ("host", "name"),
+    Hook.RESOLVE: ("host",),
     Hook.CONNECT: _ADDRESSED,
     Hook.ACCEPT: _ADDRESSED,
     Hook.SEGMENT: (*_ADDRESSED, "direction"),
@@ -123,7 +123,7 @@ class Occasion:
 
     def describe(self) -> dict[str, Any]:
         """What the trace shows: everything that is known."""
-        names = dict.fromkeys(each for fields in FIELDS.values() for each in fields)
+        names = dict.fromkeys((*(each for fields in FIELDS.values() for each in fields), "name"))
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value not in ("", None)}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 
 from iscsim.faults.conditions import FaultyConditions
 from iscsim.faults.engine import FaultEngine
@@ -19,6 +20,25 @@ from iscsim.net.tcp import TCPNetwork
 __all__ = ["FaultyNetwork"]
 
 _NOBODY: Address = ("0.0.0.0", 0)
+
+
+class _FaultyListener:
+    """A listener that resets, when it closes, what nobody has accepted yet, as a kernel does."""
+
+    def __init__(self, listener: Listener, accepted: Iterable[FaultyProtocol]) -> None:
+        self._listener = listener
+        self._accepted = accepted
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self._listener.address
+
+    def close(self) -> None:
+        """Stop accepting."""
+        self._listener.close()
+        for protocol in list(self._accepted):
+            protocol.refuse()
 
 
 class FaultyNetwork:
@@ -49,12 +69,15 @@ class FaultyNetwork:
         if not self._segments:
             return await self._network.listen(host, port, factory)
 
-        def wrapped() -> asyncio.BaseProtocol:
-            return FaultyProtocol(
-                self._conditions, factory, self.host, next(self._numbers), from_client=False
-            )
+        accepted: weakref.WeakSet[FaultyProtocol] = weakref.WeakSet()
 
-        return await self._network.listen(host, port, wrapped)
+        def wrapped() -> asyncio.BaseProtocol:
+            number = next(self._numbers)
+            found = FaultyProtocol(self._conditions, factory, self.host, number, from_client=False)
+            accepted.add(found)
+            return found
+
+        return _FaultyListener(await self._network.listen(host, port, wrapped), accepted)
 
     async def connect(self, host: str, port: int, factory: Factory) -> asyncio.BaseProtocol:
         """See `Network.connect`."""

@@ -219,6 +219,7 @@ class FaultyProtocol(asyncio.Protocol):
         self._host, self._number, self._from_client = host, number, from_client
         self._error: OSError | None = None
         self._begun = self._closing = False
+        self._accepting: asyncio.TimerHandle | None = None
         self.protocol: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -233,9 +234,15 @@ class FaultyProtocol(asyncio.Protocol):
         stall = 0.0 if self._from_client else self._conditions.accepting(self._in, self._loop.time())
         if stall:
             self._real.pause_reading()
-            self._loop.call_later(stall, self._accept)
+            self._accepting = self._loop.call_later(stall, self._accept)
         else:
             self._begin()
+
+    def refuse(self) -> None:
+        """Nobody will accept it any more: its listener is closed."""
+        if self._accepting is not None and not self._begun:
+            self._accepting.cancel()
+            self._reset(_error(errno.ECONNRESET))
 
     def _accept(self) -> None:
         if not self._real.is_closing():

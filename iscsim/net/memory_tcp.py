@@ -158,15 +158,14 @@ class TCPEnd:
             self._fly(piece, first.delay_s, now)
             return
         for passage in passages:
-            self._pass_on(passage, now, again)
+            if not passage.copy:
+                self._pass_on(passage, now, again)
+        self._show_copies([passage for passage in passages if passage.copy], now)
 
     def _pass_on(self, passage: Passage, now: float, again: bool) -> None:
         if self._dead:
             return  # it was cut off before this piece
         comment = passage.comment
-        if passage.copy:
-            self._note(passage.data, now, comment, again=True)
-            return
         if passage.data:
             self._note(passage.data, now, comment, again=again)
             self._fly(passage.data, passage.delay_s, now)
@@ -174,6 +173,14 @@ class TCPEnd:
         if passage.end is not None:
             self._note(passage.end, now, comment or passage.comment)
             self._cut(passage.end, now)
+
+    def _show_copies(self, copies: list[Passage], now: float) -> None:
+        """They are on the wire, and that is all."""
+        behind = sum(len(copy.data) for copy in copies)
+        for copy in copies:
+            if self._record is not None and not self._dead:
+                self._record.copied(self.flow.from_client, copy.data, now, copy.comment, behind=behind)
+            behind -= len(copy.data)
 
     def _fly(self, piece: Piece, delay_s: float, now: float) -> None:
         length = 0 if isinstance(piece, End) else len(piece)

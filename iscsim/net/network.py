@@ -90,6 +90,11 @@ class WireRecord(Protocol):
     ) -> None:
         """One end sent a segment."""
 
+    def copied(
+        self, by_client: bool, data: bytes, now: float, comment: str | None = None, *, behind: int
+    ) -> None:
+        """What one end sent, and the other has, was on the wire once more; it began ``behind`` bytes ago."""
+
     def finished(
         self, by_client: bool, now: float, comment: str | None = None, *, delivered: bool = True
     ) -> None:

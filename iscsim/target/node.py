@@ -128,7 +128,7 @@ class TargetNode:
         """
         tags = {tag for tag, group in self.portal_groups.items() if group.enabled}
         found: dict[int, list[int]] = {}
-        for tag in tags | {session.portal_group_tag for session in self.sessions}:
+        for tag in tags | self.sessions.portal_group_tags:
             found.setdefault(self.target_port_group_of(tag), []).append(tag)
         return found
 

@@ -76,11 +76,13 @@ class SharedRoom:
     def __init__(self, policy: TargetPolicy) -> None:
         self._policy = policy
         self._members: dict[TargetConnection, None] = {}  # a set that keeps its order
+        self._parts = 0
 
     def join(self, connection: TargetConnection) -> None:
         """A connection begins to take commands: the shares of all become smaller."""
         self._members[connection] = None
-        self._divide()
+        if not self._divide():
+            self._give_share(connection)
 
     def leave(self, connection: TargetConnection) -> None:
         """It is over: those that wait may find room now."""
@@ -93,8 +95,26 @@ class SharedRoom:
         """Bytes that a session may have kept for its open commands though nobody asked for them."""
         return self._policy.all_unsolicited_room // max(len(self._members), 1)
 
-    def _divide(self) -> None:
-        policy, count = self._policy, len(self._members)
+    def _divide(self) -> bool:
+        """Tell all of their share if it has changed; whether it has."""
+        parts = _rounded_up(len(self._members))
+        if parts == self._parts:
+            return False
+        self._parts = parts
         for connection in self._members:
-            connection.most_owed = min(policy.read_room, policy.all_read_room // count)
-            connection.commands.resize_room(min(policy.write_room, policy.all_write_room // count))
+            self._give_share(connection)
+        return True
+
+    def _give_share(self, connection: TargetConnection) -> None:
+        policy, parts = self._policy, self._parts
+        connection.most_owed = min(policy.read_room, policy.all_read_room // parts)
+        connection.commands.resize_room(min(policy.write_room, policy.all_write_room // parts))
+
+
+def _rounded_up(count: int) -> int:
+    """``count`` itself up to 16, and then in steps of an eighth at most.
+
+    So not everybody has to be told of everybody who comes and goes, when there are thousands.
+    """
+    step = 1 << max(count.bit_length() - 4, 0)
+    return -(-count // step) * step

@@ -21,12 +21,14 @@ class SessionTable(list["TargetSession"]):
         super().__init__()
         self._by_identity: dict[Identity, TargetSession] = {}
         self._handles: Counter[int] = Counter()
+        self._tags: Counter[int] = Counter()
 
     def append(self, session: TargetSession) -> None:
         """Add a session."""
         super().append(session)
         self._by_identity.setdefault(session.identity, session)
         self._handles[session.tsih] += 1
+        self._tags[session.portal_group_tag] += 1
 
     def extend(self, sessions: Iterable[TargetSession]) -> None:
         """Add several."""
@@ -43,6 +45,7 @@ class SessionTable(list["TargetSession"]):
         if self._by_identity.get(session.identity) is session:
             del self._by_identity[session.identity]
         self._handles[session.tsih] -= 1
+        self._tags[session.portal_group_tag] -= 1
 
     def find(self, identity: Identity) -> TargetSession | None:
         """The session of that I_T nexus; discovery sessions have none, and may share what stands for it."""
@@ -51,3 +54,8 @@ class SessionTable(list["TargetSession"]):
     def has_handle(self, tsih: int) -> bool:
         """Whether one of them has that Target Session Identifying Handle."""
         return self._handles[tsih] > 0
+
+    @property
+    def portal_group_tags(self) -> set[int]:
+        """The portal groups they came in through."""
+        return {tag for tag, count in self._tags.items() if count}

@@ -73,6 +73,19 @@ def test_what_was_lost_comes_again_with_its_number_and_is_acknowledged_once(path
     ]
 
 
+def test_copy_has_the_number_of_what_it_is_a_copy_of(path: Path) -> None:
+    with WireRecorder(path, max_segment_length=4) as recorder:
+        wire = recorder.connection(CLIENT, SERVER, interface="compute/eth0")
+        wire.attempted(0.0)
+        wire.accepted(0.0)
+        wire.sent(True, b"longdata", 1.0)
+        wire.copied(True, b"longdata", 1.0, "fault: twice", behind=8)
+        wire.sent(True, b"more", 1.2)
+    shown = [(number, data) for _, _, number, data in relative(path)[3:]]
+    assert shown == [(1, b"long"), (5, b"data")] * 2 + [(9, b"more")]
+    assert path.read_bytes().count(b"fault: twice") == 1
+
+
 def test_lost_segment_longer_than_a_frame_is_shown_whole_both_times(path: Path) -> None:
     with WireRecorder(path, max_segment_length=4) as recorder:
         wire = recorder.connection(CLIENT, SERVER, interface="compute/eth0")

@@ -299,7 +299,7 @@ async def test_address_needs_no_resolver(world: SmallWorld) -> None:
     world.fault("net.dns", rcode="NXDOMAIN")
     async with world.connect():
         pass
-    with pytest.raises(FaultError, match="nothing came by at net.resolve"):
+    with pytest.raises(FaultError, match=r"nothing came by at net.resolve"):
         world.engine.check()
     world.engine.reset()
 

@@ -85,6 +85,11 @@ class Wire:
     ) -> None:
         self.frames.append(Frame(now, "data", by_client, data, comment, **rest))
 
+    def copied(
+        self, by_client: bool, data: bytes, now: float, comment: str | None = None, *, behind: int
+    ) -> None:
+        self.frames.append(Frame(now, "data", by_client, data, comment, again=True))
+
     def finished(self, by_client: bool, now: float, comment: str | None = None, **rest: bool) -> None:
         self.frames.append(Frame(now, "fin", by_client, b"", comment, **rest))
 

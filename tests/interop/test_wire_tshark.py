@@ -14,7 +14,7 @@ from net.worlds import Log, play, until
 
 import iscsim
 from iscsim.capture.wire import WireRecorder
-from iscsim.net.conditions import End, Flow, Passage, Verdict
+from iscsim.net.conditions import End, Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 pytestmark = [
@@ -32,10 +32,11 @@ class Way:
     lost: frozenset[int] = frozenset()
     """Which segments, counted from 1, are lost."""
     end: End | None = None
+    twice = False
     count = 0
 
-    def connecting(self, flow: Flow, attempt: int, now: float) -> tuple[Verdict, str | None]:
-        return self.verdict, None if self.verdict is Verdict.PASS else f"fault: {self.verdict.value}"
+    def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
+        return Reply(self.verdict, None if self.verdict is Verdict.PASS else f"fault: {self.verdict.value}")
 
     def accepting(self, flow: Flow, now: float) -> float:
         return 0.0
@@ -44,6 +45,8 @@ class Way:
         self.count += 1
         if self.count in self.lost:
             return [Passage(data, comment=f"fault: lost segment {self.count}", lost=True)]
+        if data and self.twice:
+            return [Passage(data), Passage(data, copy=True, comment="fault: twice")]
         return [Passage(data, end=self.end, comment="fault: cut" if self.end else None)]
 
     def datagram(self, flow: Flow, data: bytes, now: float) -> list[Passage]:
@@ -143,6 +146,18 @@ def test_lost_segments_come_again_and_nobody_acknowledges_them_before(captured: 
     unwanted = "tcp.analysis.spurious_retransmission or tcp.analysis.ack_lost_segment or _ws.malformed"
     assert tshark(path, f"{unwanted} or tcp.analysis.lost_segment or tcp.analysis.out_of_order") == []
     assert tshark(path, "_ws.expert.severity >= 0x800000") == []
+
+
+def test_copies_are_retransmissions_and_no_new_data(captured: Any) -> None:
+    async def body(network: MemoryNetwork, way: Way) -> None:
+        way.twice = True
+        await session(network, way)
+
+    path = captured(body)
+    copies = tshark(path, 'frame.comment contains "fault: twice"')
+    assert len(tshark(path, "tcp.analysis.retransmission")) == len(copies) > 20
+    unwanted = "tcp.analysis.ack_lost_segment or tcp.analysis.lost_segment or _ws.malformed"
+    assert tshark(path, f"{unwanted} or _ws.expert.severity >= 0x800000") == []
 
 
 def test_reset_from_outside_bears_its_comment(captured: Any) -> None:

@@ -1,16 +1,20 @@
-"""Whatever the link is like, bytes come out as they went in."""
+"""TCP in memory: losses, cards that go down, addresses that move; and bytes come out as they went in."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from net.worlds import Log, play
+from net.storage import ARRAY, World, now
+from net.worlds import KeptOpen, Log, play, until
 
-from iscsim.net.conditions import Flow, Passage, Reply, Verdict
+from iscsim.capture import WireRecorder
+from iscsim.net.conditions import End, Flow, Passage, Reply, Verdict
 from iscsim.net.memory import MemoryNetwork
 
 
@@ -26,6 +30,7 @@ class Link:
     cuts: list[int]
     pauses: list[bool]
     count: int = field(default=0)
+    recorder: WireRecorder | None = field(default=None)
 
     def connecting(self, flow: Flow, attempt: int, now: float) -> Reply:
         return Reply(Verdict.PASS)
@@ -54,6 +59,8 @@ LINKS = st.builds(
     delays_s=st.lists(st.floats(0, 5), min_size=1, max_size=4),
     cuts=st.lists(st.integers(0, 100), min_size=1, max_size=4),
     pauses=st.lists(st.booleans(), min_size=1, max_size=6),
+    count=st.just(0),
+    recorder=st.none(),
 )
 WRITES = st.lists(st.binary(max_size=300), max_size=12)
 
@@ -75,6 +82,7 @@ async def transfer(link: Link, there: list[bytes], back: list[bytes]) -> list[An
         latency_s=link.latency_s, bandwidth=link.bandwidth, segment_size=link.segment_size
     )
     network.conditions = link
+    network.recorder = link.recorder
     array, compute = network.add_host("array", "10.0.0.1"), network.add_host("compute", "10.0.0.2")
 
     class Server(Moody):
@@ -107,9 +115,184 @@ def test_bytes_come_out_as_they_went_in(link: Link, there: list[bytes], back: li
 
 @settings(max_examples=10, deadline=None)
 @given(LINKS, WRITES)
-def test_same_link_gives_the_same_run(link: Link, there: list[bytes]) -> None:
-    runs = []
+def test_same_link_gives_the_same_capture(link: Link, there: list[bytes]) -> None:
+    captures = []
     for _ in range(2):
-        link.count = 0
-        runs.append((play(transfer, link, there, there), link.count))
-    assert runs[0] == runs[1]
+        file = io.BytesIO()
+        link.count, link.recorder = 0, WireRecorder(file)
+        play(transfer, link, there, there)
+        captures.append(file.getvalue())
+    assert captures[0] == captures[1]
+    assert len(captures[0]) > 500
+
+
+def test_lost_segment_is_sent_again_ever_more_rarely_and_given_up_after_a_quarter_of_an_hour() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        begin, world.way.lost = now(), True
+        client.transport.write(b"lost")
+        await until(lambda: client.lost, within_s=2000)
+        assert client.lost == "TimeoutError"
+        gaps = [round(at - begin, 1) for at, _ in world.way.segments]
+        assert gaps[:6] == [0, 0.2, 0.6, 1.4, 3, 6.2]
+        assert (len(gaps), server.lost) == (16, "")  # the other end knows nothing
+
+    play(main)
+
+
+def test_order_is_kept_over_losses_and_delays() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.lost = True
+        client.transport.write(b"one ")
+        client.transport.write(b"two ")
+        await asyncio.sleep(0.1)
+        world.way.lost, world.way.passages = False, [Passage(b"late ", delay_s=5)]
+        await asyncio.sleep(0.2)
+        world.way.passages = None
+        client.transport.write(b"three")
+        await until(lambda: server.data.endswith(b"three"))
+        assert server.data == b"late late three"
+
+    play(main)
+
+
+def test_nothing_arrives_before_what_was_sent_before_it_and_nothing_too_early() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.passages = [Passage(b"late ", delay_s=5)]
+        client.transport.write(b"late ")
+        world.way.passages = None
+        client.transport.write(b"soon")
+        await asyncio.sleep(4.9)
+        assert server.data == b""
+        await asyncio.sleep(0.2)
+        assert server.data == b"late soon"
+
+    play(main)
+
+
+def test_close_while_the_card_is_down_ends_at_once_and_the_fin_comes_later() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.card("compute").up = False
+        client.transport.write(b"goodbye")
+        client.transport.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert client.lost is None
+        await asyncio.sleep(60)
+        assert server.events == ["made"]
+        world.card("compute").up = True
+        await until(lambda: server.lost is None, within_s=200)
+        assert (server.data, ("eof", 7) in server.events) == (b"goodbye", True)
+
+    play(main)
+
+
+def test_reset_that_is_lost_leaves_the_other_end_half_open_until_it_sends() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.lost = True
+        client.transport.reset()
+        await asyncio.sleep(600)
+        assert (client.lost, server.events) == (None, ["made"])
+        world.way.lost = False
+        server.transport.write(b"are you there?")
+        await until(lambda: server.lost)
+        assert server.lost == "ConnectionResetError"
+
+    play(main)
+
+
+def test_reset_is_sent_once_lost_or_not() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.lost = True
+        client.transport.reset()
+        world.way.lost = False
+        server.transport.write(b"are you there?")
+        world.way.lost = True  # the answer will be
+        world.way.segments.clear()
+        await asyncio.sleep(600)
+        assert (len(world.way.segments), server.lost) == (1, "")
+
+    play(main)
+
+
+def test_address_that_moved_is_answered_by_its_new_owner_with_a_reset() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        other = world.network.add_host("array-2", "10.245.47.99")
+        world.network.topology.move(ARRAY, other.name, "eth0")
+        client.transport.write(b"who are you?")
+        await until(lambda: client.lost)
+        assert (client.lost, server.events) == ("ConnectionResetError", ["made"])
+        server.transport.write(b"from where?")  # the address is not its host's any more
+        await until(lambda: server.lost, within_s=2000)
+        assert server.lost == "TimeoutError"
+
+    play(main)
+
+
+def test_connection_may_be_reset_from_outside_behind_some_bytes() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        world.way.passages = [Passage(b"first half", end=End.RST), Passage(b"never")]
+        client.transport.write(b"first half second half")
+        world.way.passages = None
+        client.transport.write(b"more")
+        await until(lambda: server.lost and client.lost)
+        assert (server.data, server.lost, client.lost) == (b"first half", *["ConnectionResetError"] * 2)
+
+    play(main)
+
+
+def test_data_behind_a_fin_from_outside_is_refused() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair(KeptOpen)
+        world.way.passages = [Passage(b"all", end=End.FIN)]
+        client.transport.write(b"all")
+        world.way.passages = None
+        await until(lambda: ("eof", 3) in server.events)
+        client.transport.write(b"more")
+        await until(lambda: client.lost)
+        assert (server.data, client.lost) == (b"all", "ConnectionResetError")
+
+    play(main)
+
+
+def test_bandwidth_and_latency_say_when_bytes_arrive() -> None:
+    async def main() -> None:
+        world = World(bandwidth=1000.0, segment_size=100)
+        client, server = await world.pair()
+        begin = now()
+        client.transport.write(bytes(1000))
+        await until(lambda: len(server.data) == 1000)
+        assert now() - begin == pytest.approx(1.001, abs=0.002)
+
+    play(main)
+
+
+def test_writer_gets_no_further_than_the_window_while_the_reader_has_paused() -> None:
+    async def main() -> None:
+        world = World()
+        client, server = await world.pair()
+        server.transport.pause_reading()
+        client.transport.write(bytes(8 << 20))
+        await asyncio.sleep(10)
+        on_the_wire = sum(len(data) for _, data in world.way.segments)
+        assert on_the_wire == 1 << 20
+        server.transport.resume_reading()
+        await until(lambda: len(server.data) == 8 << 20)
+
+    play(main)

@@ -317,6 +317,7 @@ def test_protocol_that_fails_when_it_is_lost_does_no_harm(play: Play) -> None:
         client, _ = await world.pair(at_server=broken("connection_lost"))
         client.transport.close()
         await until(lambda: world.reported)
+        await a_while()
         assert [str(context["exception"]) for context in world.reported] == ["connection_lost"]
 
     play(body)
@@ -329,6 +330,28 @@ def test_buffered_protocol_gets_every_byte(play: Play) -> None:
         client.transport.write(data)
         await until(lambda: server.data == data)
         client.transport.close()
+        await a_while()
+
+    play(body)
+
+
+def test_buffered_protocol_that_pauses_half_way_gets_the_rest_later(play: Play) -> None:
+    class Pausing(Buffered):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            self.transport.pause_reading()
+
+    async def body(world: World) -> None:
+        client, server = await world.pair(at_server=Pausing)
+        client.transport.write(b"0123456789")
+        await until(lambda: server.data)
+        await a_while()
+        assert server.data == b"0123456"
+        server.transport.resume_reading()
+        await until(lambda: server.data == b"0123456789")
+        client.transport.close()
+        server.transport.close()
+        await a_while()
 
     play(body)
 

@@ -400,7 +400,7 @@ class replace_tsih:
 
     def __init__(self, session, tsih):
         self.tsih, self.initiator_name, self.isid, self.discovers_at = tsih, "", b"", None
-        self.identity = "", b"", 0
+        self.identity, self.portal_group_tag = ("", b"", 0), 0
 
 
 def test_unnamed_discovery_is_told_the_tag_of_its_portal():

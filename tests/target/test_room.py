@@ -10,7 +10,7 @@ from exchanges.open_tasks import R2T_ONLY
 from iscsim.pdu import LogoutResponse, ReadyToTransfer, SCSIResponse
 from iscsim.scsi.status import Status
 from iscsim.target.policy import RFC
-from iscsim.target.room import WriteRoom
+from iscsim.target.room import WriteRoom, _rounded_up
 
 
 def task(length: int) -> SimpleNamespace:
@@ -134,3 +134,10 @@ def test_nothing_is_kept_for_a_lun_that_is_not_there():
     assert len(exchange.session.tasks[1].transfer.data) == 0
     exchange >> data_out(1, 512, b"", data_sn=1)
     assert exchange << like(SCSIResponse, status=Status.CHECK_CONDITION)
+
+
+def test_shares_of_many_change_in_steps_and_are_never_too_large():
+    parts = [_rounded_up(count) for count in range(1, 5000)]
+    assert parts[:16] == list(range(1, 17))
+    assert all(count <= part <= count * 1.15 for count, part in enumerate(parts, 1))
+    assert len(set(parts)) < 100

@@ -16,10 +16,11 @@ class Session:
 
     identity: tuple[str, bytes, int]
     tsih: int
+    portal_group_tag: int
 
 
-def session(name: str, tsih: int) -> Any:
-    return cast(Any, Session((name, b"123456", 1), tsih))
+def session(name: str, tsih: int, tag: int = 1) -> Any:
+    return cast(Any, Session((name, b"123456", tag), tsih, tag))
 
 
 def test_session_is_found_by_its_nexus_until_it_is_removed() -> None:
@@ -49,3 +50,12 @@ def test_sessions_stay_in_the_order_in_which_they_came() -> None:
 def test_session_that_is_not_there_cannot_be_removed() -> None:
     with pytest.raises(ValueError):
         SessionTable().remove(session("one", 1))
+
+
+def test_portal_groups_are_those_of_the_sessions_there_are() -> None:
+    table, sessions = SessionTable(), [session("one", 1, 1), session("two", 2, 1), session("three", 3, 7)]
+    table += sessions
+    table.remove(sessions[0])
+    assert table.portal_group_tags == {1, 7}
+    table.remove(sessions[2])
+    assert table.portal_group_tags == {1}
