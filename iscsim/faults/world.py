@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from iscsim.net.memory import MemoryNetwork
@@ -39,3 +39,6 @@ class World(Protocol):
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
         """Call ``callback`` at this time of the loop's clock."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` to its end beside everything else: a target that starts again."""

@@ -203,6 +203,21 @@ class LUNMap:
         self._announce_change()
         return logical_unit
 
+    def replace(self, number: int, logical_unit: LogicalUnit) -> LogicalUnit:
+        """Have another unit answer under a number, and tell nobody; returns the one before.
+
+        Raises `ConfigError` for a free number.
+        """
+        mapped = self._by_number.get(number)
+        if mapped is None:
+            raise ConfigError(f"LUN {number} is not mapped")
+        before, mapped.logical_unit = mapped.logical_unit, logical_unit
+        for nexus in self.nexuses:
+            if not self._sees(before):
+                before.forget(nexus)
+            logical_unit.nexuses[nexus] = None
+        return before
+
     def _sees(self, logical_unit: LogicalUnit) -> bool:
         return any(mapped.logical_unit is logical_unit for mapped in self._by_number.values())
 

@@ -134,6 +134,19 @@ class Reservations:
         """A reset ends a RESERVE; what is persistent stays."""
         self._set_reserved_by(None)
 
+    def lose(self) -> None:
+        """Registrations and reservations are gone and nobody is told: a fault, not something SPC-4 allows."""
+        self._registrations.clear()
+        self._set_reservation(None)
+        self._set_reserved_by(None)
+
+    def lose_power(self) -> None:
+        """SPC-4, APTPL: what is not kept elsewhere is gone, and PRGENERATION is zero again."""
+        if not (self.activated and self.can_survive_power_loss):
+            self.lose()
+        self.generation = 0
+        self._set_reserved_by(None)
+
     def _set_reserved_by(self, nexus: ITNexus | None) -> None:
         self.reserved_by = nexus
         self._unit.update_restricted()

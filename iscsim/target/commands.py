@@ -458,6 +458,13 @@ class CommandService:
         heapq.heappush(self._delayed, (completion.ready_at, self._delayed_count, task, completion))
         self._connection.set_timer(self._release_delayed, self._delayed[0][0])
 
+    def hasten(self, completion: Completion, at: float) -> None:
+        """Send an answer at another time than its own: a store that nobody knew the end of goes on."""
+        self._delayed = [(at if each[3] is completion else each[0], *each[1:]) for each in self._delayed]
+        heapq.heapify(self._delayed)
+        if self._delayed:
+            self._connection.set_timer(self._release_delayed, self._delayed[0][0])
+
     def _release_delayed(self) -> None:
         while self._delayed and self._delayed[0][0] <= self._connection.now:
             _, _, task, completion = heapq.heappop(self._delayed)

@@ -95,6 +95,8 @@ class TargetProtocol(asyncio.Protocol):
             self._record = self._server.recorder.connection(self.peer, local)
             self._record.opened(loop.time())
         self._server.admit(self)
+        if self._server.paused:
+            self._transport.pause_reading()
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +128,7 @@ class TargetProtocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         self._going_on = False
-        if not (self._full or self._finished):
+        if not (self._full or self._finished or self._server.paused):
             self.core.go_on(self._time())
             self.flush()
 
@@ -137,6 +139,8 @@ class TargetProtocol(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
+        if self._server.paused:
+            return
         self.core.handle_timer(self._time())
         self.flush()
 
@@ -182,7 +186,19 @@ class TargetProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._full = False
-        self._transport.resume_reading()
+        if not self._server.paused:
+            self._transport.resume_reading()
+            self.flush()
+
+    def stand_still(self) -> None:
+        """The server is paused: what comes stays with the transport."""
+        self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """The server goes on: take what has come, and do what fell due meanwhile."""
+        if not self._full:
+            self._transport.resume_reading()
+        self.core.handle_timer(self._time())
         self.flush()
 
     def eof_received(self) -> None:
@@ -248,6 +264,7 @@ class TargetServer:
         self._protocols: dict[TargetProtocol, None] = {}  # a set that keeps its order
         self._max_connections = connections_allowed() if max_connections is None else max_connections
         self._closed = False
+        self.paused = False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -322,11 +339,28 @@ class TargetServer:
             listener.close()
         self._listeners.clear()
 
-    async def close(self) -> None:
-        """Stop listening, close every connection, wait until they are gone."""
+    def pause(self) -> None:
+        """Stand still as a stopped process does: connections are made, and nothing is read or answered."""
+        self.paused = True
+        for protocol in self._protocols:
+            protocol.stand_still()
+
+    def resume(self) -> None:
+        """Go on after `pause` with what has come meanwhile."""
+        self.paused = False
+        for protocol in list(self._protocols):
+            protocol.go_on()
+
+    def stop(self) -> None:
+        """Stop listening and cut every connection off, at once; `start` begins anew."""
+        self.paused = False
         self._stop_listening()
         for protocol in list(self._protocols):
             protocol.abort()
+
+    async def close(self) -> None:
+        """Stop listening, close every connection, wait until they are gone."""
+        self.stop()
         await self._empty.wait()
 
     async def __aenter__(self) -> Self:

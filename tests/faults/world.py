@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,6 +26,7 @@ import pytest
 import iscsim
 from iscsim.faults.conditions import FaultyConditions, known_of
 from iscsim.faults.engine import FaultEngine
+from iscsim.faults.faulty_device_server import FaultyDeviceServer
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.timers import Timers
 from iscsim.faults.trace import Trace
@@ -119,11 +120,13 @@ class SmallWorld:
         self.engine = FaultEngine(self.seed, self.trace)
         self.network.conditions = FaultyConditions(self.engine)
         self._stack = AsyncExitStack()
+        self._spawned: dict[asyncio.Task[None], None] = {}
         serving = iscsim.serve(network=self.array, rng=random.Random(self.seed), **self._serving)
         self.target: LiveTarget = await self._stack.enter_async_context(serving)
         self.engine.network = "memory"
         self.engine.known |= known_of(self.network)
         self.engine.known |= {"portal": lambda: self.portals, "target": lambda: [self.target.name]}
+        self.device_server = FaultyDeviceServer.install(self.target.server.entity, self.engine)
         self._timers = Timers(self.engine, self)
         return self
 
@@ -160,6 +163,12 @@ class SmallWorld:
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """See `World.call_at`."""
         return self.loop.call_at(when, callback)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """See `World.spawn`."""
+        task = self.loop.create_task(work)
+        self._spawned[task] = None
+        task.add_done_callback(self._spawned.pop)
 
     # -- what tests use ----------------------------------------------------------------------------
 

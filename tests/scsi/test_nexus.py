@@ -167,3 +167,19 @@ def test_no_nexus_has_more_to_hear_than_there_are_conditions(rig):
     for attention in [*UnitAttention] * 3:
         rig.nexus.establish(rig.unit, attention)
     assert len(rig.nexus.unit_attentions[rig.unit]) == len(UnitAttention)
+
+
+def test_another_unit_answers_under_a_number_and_nobody_is_told(rig):
+    stranger = disk()
+    before = rig.lun_map.replace(0, stranger)
+    assert (before, rig.lun_map.lookup(encode_lun(0)).logical_unit) == (rig.unit, stranger)
+    assert (list(before.nexuses), list(stranger.nexuses)) == ([], [rig.nexus])
+    assert not rig.nexus.unit_attentions
+    with pytest.raises(ConfigError, match="LUN 7 is not mapped"):
+        rig.lun_map.replace(7, stranger)
+
+
+def test_a_unit_that_is_seen_under_another_number_too_is_not_forgotten(rig):
+    rig.lun_map.add(5, rig.unit)
+    rig.lun_map.replace(0, disk())
+    assert rig.nexus in rig.unit.nexuses

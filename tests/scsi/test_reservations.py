@@ -236,3 +236,19 @@ def test_registrations_have_a_limit_and_a_list_over_it_adds_none(rig):
     assert reservations.registrations == []
     reservations.register(many[1:])
     assert len(reservations.registrations) == MAXIMUM_REGISTRATIONS
+
+
+def test_what_is_lost_is_gone_and_nobody_hears_of_it(make_trio):
+    trio = make_trio(WE)
+    reservations = trio.rig.unit.reservations
+    reservations.lose()
+    assert (reservations.registrations, reservations.in_force) == ([], False)
+    assert trio.heard() == ("", "", "")
+    assert trio.may(trio.stranger, WRITE)
+
+
+def test_a_loss_of_power_takes_what_nobody_keeps_and_begins_a_new_generation(make_trio):
+    reservations = make_trio(WE).rig.unit.reservations
+    assert reservations.generation
+    reservations.lose_power()
+    assert (reservations.registrations, reservations.in_force, reservations.generation) == ([], False, 0)

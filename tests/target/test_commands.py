@@ -577,6 +577,17 @@ def test_a_command_that_waits_can_be_aborted(slow):
     assert slow.wait(5) << like(SCSIDataIn, initiator_task_tag=2)
 
 
+def test_an_answer_may_be_hastened_and_the_others_wait_on(slow):
+    slow >> read_10(lba=5) >> read_10(lba=7)
+    commands = slow.connection.commands
+    first = min(commands._delayed)[3]
+    commands.hasten(first, slow.now)
+    commands.hasten(Completion(), slow.now)
+    assert slow.wait(0) << like(SCSIDataIn, initiator_task_tag=1)
+    assert slow.wait(6)
+    assert slow.wait(1) << like(SCSIDataIn, initiator_task_tag=2)
+
+
 def test_a_tag_that_waits_is_in_use(slow):
     slow >> read_10(lba=1, initiator_task_tag=4)
     assert slow >> read_10(initiator_task_tag=4) << rejected(RejectReason.TASK_IN_PROGRESS)

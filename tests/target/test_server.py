@@ -191,6 +191,53 @@ async def test_closing_cuts_connections_off_and_serving_can_begin_again():
         Client.opened.clear()
 
 
+async def test_a_stopped_server_refuses_and_can_start_again():
+    async with serving() as server:
+        client = await (await Client.connect(portal_of(server))).log_in()
+        server.stop()
+        assert await client.ended() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await Client.connect(portal_of(server))
+        await server.start()
+        await (await Client.connect(portal_of(server))).log_in()
+
+
+async def test_a_paused_server_accepts_and_answers_later():
+    async with serving() as server:
+        before = await (await Client.connect(portal_of(server))).log_in()
+        server.pause()
+        after = await Client.connect(portal_of(server))
+        after.send(login_request())
+        before.send(nop_out())
+        await until(lambda: len(server._protocols) == 2)
+        await asyncio.sleep(0.05)
+        assert not before.reader._buffer
+        assert not after.reader._buffer
+        server.resume()
+        assert isinstance(await before.receive(), NOPIn)
+        assert isinstance(await after.receive(), LoginResponse)
+
+
+async def test_a_paused_server_starts_anew_when_it_is_stopped():
+    async with serving() as server:
+        server.pause()
+        server.stop()
+        await server.start()
+        await (await Client.connect(portal_of(server))).log_in()
+
+
+async def test_timers_of_a_paused_server_stand_still():
+    entity = make_entity(policy=replace(RFC, login_timeout_s=0.05))
+    async with serving(entity) as server:
+        client = await Client.connect(portal_of(server))
+        await until(lambda: server._protocols)
+        server.pause()
+        await asyncio.sleep(0.2)
+        assert server._protocols
+        server.resume()
+        assert await client.ended() == b""
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 
