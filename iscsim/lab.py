@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +18,11 @@ from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
 
 if TYPE_CHECKING:
-    from iscsim.net.network import Network, Recorder
+    from iscsim.net.network import Address, Network, Recorder
     from iscsim.scsi.nexus import LUNMap
     from iscsim.session.chap import Randomness
+    from iscsim.session.connection import Tap
+    from iscsim.target.connection import TargetConnection
     from iscsim.target.node import TargetNode
     from iscsim.target.session import TargetSession
     from iscsim.target.state import StateDirectory
@@ -142,6 +144,7 @@ async def serve(
     recorder: Recorder | None = None,
     network: Network | None = None,
     rng: Randomness | None = None,
+    taps: Callable[[TargetConnection, Address], Tap | None] | None = None,
 ) -> AsyncIterator[LiveTarget]:
     """Serve a target while the block runs.
 
@@ -151,7 +154,7 @@ async def serve(
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
     127.0.0.1, each in a portal group of its own. ``state`` is a directory in which persistent reservations
     survive from one ``serve`` to the next, as APTPL asks for. ``pcap`` captures every connection to a file,
-    ``recorder`` with a recorder that is there already.
+    ``recorder`` with a recorder that is there already. ``taps`` gives each connection its tap.
 
     Raises:
         ConfigError: something described is wrong; the state is damaged, or used by somebody else.
@@ -179,7 +182,7 @@ async def serve(
             recorder = stack.enter_context(real_time_recorder(pcap))
         stack.callback(_NAMES.discard, name)
         _NAMES.add(name)
-        async with TargetServer(entity, network=network, recorder=recorder, rng=rng) as server:
+        async with TargetServer(entity, network=network, recorder=recorder, rng=rng, taps=taps) as server:
             yield LiveTarget(served.node, server, recorder, directory)
 
 

@@ -138,12 +138,15 @@ class TCPConversation:
     ) -> None:
         """Segments that carry ``payload``; ``comment`` is attached to the first of them.
 
-        What is not ``delivered`` will have the same sequence number when it comes again.
+        What is not ``delivered`` will have the same sequence number when it comes again. Without a
+        payload the comment is on a bare acknowledgement.
         """
         end, peer = self._ends(from_client)
         if end.finished:
             raise ValueError(f"the {'client' if from_client else 'server'} sent its FIN, and now data")
         view = memoryview(payload)
+        if comment is not None and not len(view):
+            self._send(from_client, ACK, now, comment=comment)
         for start in range(0, len(view), self._max_segment_length):
             part = view[start : start + self._max_segment_length]
             last = start + len(part) == len(view)

@@ -22,8 +22,6 @@ logger = logging.getLogger("iscsim.faults")
 _MOST_FIRINGS = 10000
 _MOST_LOGGED = 16
 """Firings of one rule that the log names: a fault of every segment has far more than a log has room for."""
-_MOST_SHOWN = 32
-"""Bytes of a parameter that a comment shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,7 @@ class FaultEngine:
         Raises `ConfigError` for an unknown fault, parameter or match, with the nearest valid name.
         """
         kind = find_kind(name)
+        given = {key.removesuffix("_"): value for key, value in given.items()}  # class_, as class is Python's
         own, matchable = kind.open_parameters, kind.fields
         for key in given:
             checked_name(f"parameter or match of {kind.name}", key, sorted({*own, *matchable}))
@@ -158,9 +157,7 @@ class FaultEngine:
 
     def comment(self, rule: FaultRule) -> str:
         """What a capture shows on the frame, and the log in its line."""
-        values = {name: value for name, value in rule.parameters.items() if value is not None}
-        shown = ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
-        return f"fault {rule.kind.name}{f'({shown})' if shown else ''} [{rule.id} #{rule.fired}]"
+        return rule.comment
 
     def _is_up(self, gate: str) -> bool:
         kind, _, name = gate.partition(":")
@@ -198,9 +195,3 @@ class FaultEngine:
     def names() -> list[str]:
         """Every fault there is."""
         return sorted(catalogue())
-
-
-def _shown(value: Any) -> str:
-    if not isinstance(value, bytes):
-        return str(value)
-    return value[:_MOST_SHOWN].hex() + ("..." if len(value) > _MOST_SHOWN else "")

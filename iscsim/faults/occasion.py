@@ -67,7 +67,8 @@ class Occasion:
     ``"to_initiator"``, ``unit`` the WWN of a logical unit, ``operation`` a verb of the store. ``src`` is who
     connected (or sent the datagram) and ``dst`` the other side, whatever way the bytes go; ``port`` is the
     latter's. ``lun`` may be given as its 8 bytes: `lun_field` keeps them, and it becomes their number.
-    ``length`` counts the bytes at hand, ``subject`` is the PDU, the completion or what else it is about.
+    ``length`` counts the bytes at hand, ``subject`` is the PDU, the completion or what else it is about,
+    ``seam`` the tap or other thing that asks.
     """
 
     hook: Hook
@@ -95,6 +96,7 @@ class Occasion:
     lba: int | None = None
     blocks: int = 0
     subject: Any = field(default=None, repr=False)
+    seam: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.lun, bytes):

@@ -22,6 +22,9 @@ __all__ = ["FaultRule", "checked_match", "parse_seconds"]
 Gate = Callable[[str], bool]
 _FOR_EVER = float("inf")
 
+_MOST_SHOWN = 32
+"""Bytes of a parameter that a comment shows."""
+
 
 @dataclass(eq=False, slots=True)
 class FaultRule:
@@ -214,6 +217,13 @@ class FaultRule:
         return self._streams[key]
 
     @property
+    def comment(self) -> str:
+        """What a capture shows on the frame, and the log in its line."""
+        values = {name: value for name, value in self.parameters.items() if value is not None}
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
+        return f"fault {self.kind.name}{f'({shown})' if shown else ''} [{self.id} #{self.fired}]"
+
+    @property
     def since(self) -> float:
         """From when on it can fire, in seconds of the loop's clock."""
         return max(self.begins, self.armed_at)
@@ -235,3 +245,9 @@ class FaultRule:
         from iscsim.faults.description import parse
 
         return parse(description, default_id)
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    return value[:_MOST_SHOWN].hex() + ("..." if len(value) > _MOST_SHOWN else "")

@@ -407,6 +407,9 @@ class InitiatorConnection(Connection):
             if pdu.target_transfer_tag != RESERVED_TAG:
                 self._answer_ping(pdu.target_transfer_tag, pdu.lun)
             return
+        if pdu.target_transfer_tag != RESERVED_TAG:
+            tag = pdu.target_transfer_tag
+            raise FormatError(f"the answer to a ping with Target Transfer Tag {tag:#x}", "11.19.1")
         request = self._take_request(pdu, Ping)
         request.data = bytes(pdu.data)
         if self._ping_unanswered in self._deadlines:

@@ -234,10 +234,10 @@ class Session:
         except BaseException:
             self._abandon(task, future)
             raise
-        if not task.status and len(task.data_in) == length:
+        if not task.status and len(task.data_in) == length and task.residual <= 0:
             return task.data_in
         if not _was_unit_attention(task):
-            raise _failure(task, len(task.data_in), length)
+            raise _failure(task, _moved(task, length), length)
         return await self._read_once(raw, lba, blocks, length, None)
 
     async def read_into(self, lun: LUN, lba: int, buffer: bytearray | memoryview) -> None:
@@ -262,11 +262,11 @@ class Session:
         for _ in range(_UNIT_ATTENTION_RETRIES):
             task = CommandTask(raw, _read_cdb(lba, blocks), data_in_length=length, into=into)
             await self.run(task)
-            if not task.status and len(task.data_in) == length:
+            if not task.status and len(task.data_in) == length and task.residual <= 0:
                 return task.data_in
             if not _was_unit_attention(task):
                 break
-        raise _failure(task, len(task.data_in), length)
+        raise _failure(task, _moved(task, length), length)
 
     async def write(self, lun: LUN, lba: int, data: Buffer) -> None:
         """Write ``data``, a whole number of blocks, from ``lba`` on; do not change it meanwhile.
@@ -500,6 +500,11 @@ def _write_cdb(lba: int, blocks: int) -> bytes:
 
 def _was_unit_attention(task: CommandTask) -> bool:
     return bool(task.status) and CommandFailed(task.status, parse_sense(task.sense_data)).is_unit_attention
+
+
+def _moved(task: CommandTask, length: int) -> int:
+    """Bytes of a read that came, and of which the target does not say that they did not."""
+    return min(len(task.data_in), length - max(task.residual, 0))
 
 
 def _failure(task: CommandTask, moved: int, length: int) -> Exception:

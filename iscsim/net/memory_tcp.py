@@ -69,6 +69,7 @@ class TCPEnd:
         # what came in
         self._unread: deque[Piece] = deque()
         self._unread_length = 0
+        self._comments: list[str] = []
 
     # -- what a program asks -----------------------------------------------------------------------
 
@@ -101,6 +102,16 @@ class TCPEnd:
         """This much of what was read is not wanted yet."""
         self._unread.appendleft(data)
         self._unread_length += len(data)
+
+    def comment(self, text: str) -> None:
+        """Show ``text`` with the next segment; with a bare acknowledgement when none goes out right now."""
+        if not self._comments:
+            self._loop.call_soon(self._acknowledge)
+        self._comments.append(text)
+
+    def _acknowledge(self) -> None:
+        if self._comments:
+            self._note(b"", self._loop.time(), None)
 
     def finish(self) -> None:
         """A FIN goes out behind what is unsent."""
@@ -295,6 +306,9 @@ class TCPEnd:
         self, piece: Piece, now: float, comment: str | None, *, again: bool = False, delivered: bool = True
     ) -> None:
         """Tell the capture what went over the wire."""
+        if self._comments:
+            comment = "; ".join(filter(None, (comment, *self._comments)))
+            self._comments.clear()
         if self._record is None:
             return
         by_client = self.flow.from_client

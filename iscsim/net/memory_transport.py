@@ -28,7 +28,9 @@ class MemoryTransport(asyncio.Transport):
 
     def __init__(self, network: MemoryNetwork, loop: asyncio.AbstractEventLoop, end: TCPEnd) -> None:
         flow = end.flow
-        super().__init__({"sockname": flow.source, "peername": flow.destination, "socket": None})
+        super().__init__(
+            {"sockname": flow.source, "peername": flow.destination, "socket": None, "comment": end.comment}
+        )
         self.network = network
         self.flow = flow
         self._loop = loop

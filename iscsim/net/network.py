@@ -47,11 +47,11 @@ class ConnectionRecord(Protocol):
     def opened(self, now: float) -> None:
         """The connection is established."""
 
-    def from_client(self, data: Buffer | Sequence[Buffer], now: float) -> None:
-        """Bytes the initiator sent, as one or several pieces."""
+    def from_client(self, data: Buffer | Sequence[Buffer], now: float, comment: str | None = None) -> None:
+        """Bytes the initiator sent, as one or several pieces; ``comment`` is shown with them."""
 
-    def from_server(self, data: Buffer | Sequence[Buffer], now: float) -> None:
-        """Bytes the target sent, as one or several pieces."""
+    def from_server(self, data: Buffer | Sequence[Buffer], now: float, comment: str | None = None) -> None:
+        """Bytes the target sent, as one or several pieces; ``comment`` is shown with them."""
 
     def closed(self, by_client: bool, now: float) -> None:
         """One end has closed."""

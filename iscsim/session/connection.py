@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol
 
 from iscsim.errors import RemoteProtocolError
 from iscsim.pdu import PDU, Buffer
+from iscsim.session.comments import Comment
 from iscsim.session.events import ConnectionEnded, Event
 from iscsim.session.framer import Framer
 
@@ -81,6 +82,8 @@ class Connection:
         """Called when there is something to send although nothing was received."""
         self.send_header_digest = False
         self.send_data_digest = False
+        self.comments: list[Comment] = []
+        """What a capture is to show with pieces of the outgoing list, or with what was received."""
         self._out: list[Buffer] = []
         self._events: list[Event] = []
         self._deadlines: dict[Callable[[], None], float] = {}
@@ -166,6 +169,22 @@ class Connection:
             return
         for replacement in self.tap.outgoing(pdu):
             self._out += replacement.encode(self.send_header_digest, self.send_data_digest)
+
+    def put(self, pdu: PDU) -> None:
+        """Put ``pdu`` into the outgoing list, whatever the tap would say."""
+        self._out += pdu.encode(self.send_header_digest, self.send_data_digest)
+
+    def take_late(self, pdu: PDU) -> None:
+        """Handle what the tap has kept back. Then call :meth:`data_to_send` and :meth:`events`."""
+        try:
+            if not self.closing:
+                self._handle(pdu)
+        except RemoteProtocolError as error:
+            self.fail(error)
+
+    def comment(self, text: str, *, received: bool = False) -> None:
+        """Have a capture show ``text`` with the next PDU that is sent, or with what was ``received``."""
+        self.comments.append(Comment(-1 if received else len(self._out), text))
 
     def data_to_send(self) -> list[Buffer]:
         """The pieces to write now, in order; views of stores among them, so write them soon."""

@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Self, cast
 
 from iscsim.errors import ConfigError
-from iscsim.net.network import Address, ConnectionRecord, Listener, Network, Recorder
+from iscsim.net.network import Address, Buffer, ConnectionRecord, Listener, Network, Recorder
 from iscsim.net.tcp import TCPNetwork
 from iscsim.pdu import LoginStatus
 from iscsim.session.chap import Randomness
+from iscsim.session.comments import commented, take_receipts
+from iscsim.session.connection import Tap
 from iscsim.session.events import ConnectionEnded, LoginCompleted, PDURejected
 from iscsim.session.login import login_error
 from iscsim.session.names import format_portal
@@ -75,6 +77,7 @@ class TargetProtocol(asyncio.Protocol):
         """Whether it was aborted, which its transport will tell of."""
         self._finished = False
         self._full = self._going_on = False
+        self._comment: Callable[[str], None] | None = None
         self._rejects = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,6 +94,9 @@ class TargetProtocol(asyncio.Protocol):
             self._server.entity, self._portal, rng=self._server.rng, now=loop.time(), local_address=local[0]
         )
         self.core.wake = self.flush
+        if self._server.taps is not None:
+            self._comment = self._transport.get_extra_info("comment")
+            self.core.use_tap(self._server.taps(self.core, self.peer))
         if self._server.recorder is not None:
             self._record = self._server.recorder.connection(self.peer, local)
             self._record.opened(loop.time())
@@ -102,15 +108,23 @@ class TargetProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer: hand them to the core, send what it answers."""
         core, now = self.core, self._time()
-        if self._record is not None:
+        if self._record is None:
+            core.receive_data(data, now)
+        elif core.tap is None:
             self._record.from_client(data, now)
-        core.receive_data(data, now)
+            core.receive_data(data, now)
+        else:
+            core.receive_data(data, now)
+            self._record.from_client(data, now, take_receipts(core.comments))
         self.flush()
 
     def flush(self) -> None:
         """Send what the core has, log what happened, arm its next timer."""
         core = self.core
-        if out := core.data_to_send():
+        out = core.data_to_send()
+        if core.comments:
+            self._write_commented(out)
+        elif out:
             if self._record is not None:
                 out = [bytes(piece) for piece in out]  # the capture and the wire must not differ
                 self._record.from_server(out, self._time())
@@ -125,6 +139,18 @@ class TargetProtocol(asyncio.Protocol):
         deadline = core.next_deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             self._arm(deadline)
+
+    def _write_commented(self, out: list[Buffer]) -> None:
+        """Send what a tap has a comment on in a write of its own, that a capture may show it there."""
+        comments, self.core.comments = self.core.comments, []
+        for pieces, comment in commented(out, comments):
+            if comment is not None and self._comment is not None:
+                self._comment(comment)
+            if pieces:
+                pieces = [bytes(piece) for piece in pieces]
+                if self._record is not None:
+                    self._record.from_server(pieces, self._time(), comment)
+                self._transport.writelines(pieces)
 
     def _go_on(self) -> None:
         self._going_on = False
@@ -244,7 +270,8 @@ class TargetServer:
 
     A portal with port 0 gets a free one, which its ``port`` then says. ``recorder`` captures every
     connection. ``rng`` must be ``secrets.SystemRandom()`` (the default) except in simulation. Without
-    ``max_connections`` it is 1024, or less where the limit of open files wants it so.
+    ``max_connections`` it is 1024, or less where the limit of open files wants it so. ``taps``
+    gives each new connection of a peer its tap, or None.
     """
 
     def __init__(
@@ -255,8 +282,10 @@ class TargetServer:
         recorder: Recorder | None = None,
         rng: Randomness | None = None,
         max_connections: int | None = None,
+        taps: Callable[[TargetConnection, Address], Tap | None] | None = None,
     ) -> None:
         self.entity = entity
+        self.taps = taps
         self.recorder = recorder
         self.rng: Randomness = secrets.SystemRandom() if rng is None else rng
         self._network: Network = TCPNetwork() if network is None else network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from iscsim.errors import NegotiationError
@@ -23,6 +23,8 @@ class TextService:
 
     def __init__(self, connection: TargetConnection) -> None:
         self._connection = connection
+        self.rewrite: Callable[[Iterable[Pair]], Iterable[Pair]] | None = None
+        """What the next answer to SendTargets makes of the records, then no more: for faults."""
         self._exchange: TextExchange | None = None
         self._negotiation: FullFeatureNegotiation | None = None
         self._initiator_task_tag = RESERVED_TAG
@@ -111,7 +113,8 @@ class TextService:
             raise NegotiationError("SendTargets must be the only key of its request", "13.3")
         answers = [] if session.is_discovery else self._negotiation.receive(pairs)
         for value in asked:
-            answers += self._targets(value)
+            rewrite, self.rewrite = self.rewrite, None
+            answers += self._targets(value) if rewrite is None else rewrite(self._targets(value))
         return answers
 
     def _targets(self, value: str) -> Iterator[Pair]:

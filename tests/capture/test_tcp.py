@@ -189,3 +189,11 @@ def test_comment_is_on_the_first_segment_only(tmp_path: Path) -> None:
     tape = Tape(tmp_path, max_segment_length=10)
     tape.conversation.data(False, bytes(25), 1.0, comment="fault: reordered")
     assert [frame.comments for frame in tape.frames()] == [[b"fault: reordered"], None, None]
+
+
+def test_comment_without_data_is_on_a_bare_acknowledgement(tmp_path: Path) -> None:
+    tape = Tape(tmp_path)
+    tape.conversation.data(False, b"", 1.0, comment="fault: no answer")
+    tape.conversation.data(False, b"", 1.0)
+    (frame,) = tape.frames()
+    assert frame.comments == [b"fault: no answer"]

@@ -27,6 +27,7 @@ import iscsim
 from iscsim.faults.conditions import FaultyConditions, known_of
 from iscsim.faults.engine import FaultEngine
 from iscsim.faults.faulty_device_server import FaultyDeviceServer
+from iscsim.faults.pdu_tap import FaultTaps
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.timers import Timers
 from iscsim.faults.trace import Trace
@@ -121,7 +122,8 @@ class SmallWorld:
         self.network.conditions = FaultyConditions(self.engine)
         self._stack = AsyncExitStack()
         self._spawned: dict[asyncio.Task[None], None] = {}
-        serving = iscsim.serve(network=self.array, rng=random.Random(self.seed), **self._serving)
+        taps = FaultTaps(self.engine, self._host_of)
+        serving = iscsim.serve(network=self.array, taps=taps, rng=random.Random(self.seed), **self._serving)
         self.target: LiveTarget = await self._stack.enter_async_context(serving)
         self.engine.network = "memory"
         self.engine.known |= known_of(self.network)
@@ -143,6 +145,10 @@ class SmallWorld:
         finally:
             self.engine.reset()
             await self._stack.aclose()
+
+    def _host_of(self, address: str) -> str:
+        card = self.network.topology.owner(address)
+        return card.host if card is not None else ""
 
     # -- what faults see ---------------------------------------------------------------------------
 

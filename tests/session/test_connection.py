@@ -206,3 +206,26 @@ def test_an_action_that_ends_the_connection_silences_the_others():
     clock.set_timer(clock.late, 2.0)
     clock.handle_timer(3.0)
     assert (clock.rung, clock.closing, clock.next_deadline()) == ([], True, None)
+
+
+def test_put_sends_past_the_tap(connection: Echo) -> None:
+    connection.use_tap(CountingTap())
+    connection.put(NOPIn(initiator_task_tag=7))
+    assert [pdu.initiator_task_tag for pdu in sent(connection)] == [7]
+
+
+def test_take_late_handles_past_the_tap_and_answers_a_broken_rule(connection: Echo) -> None:
+    connection.use_tap(CountingTap())
+    connection.take_late(LogoutRequest(reason=1))
+    assert connection.closing
+    assert "logout for a reason" in connection.events()[-1].message
+    connection.take_late(NOPOut(initiator_task_tag=7))  # too late
+    assert sent(connection) == []
+
+
+def test_comments_say_which_piece_they_are_about(connection: Echo) -> None:
+    connection.comment("what came", received=True)
+    connection.comment("first")
+    connection.send(NOPIn(data=b"1234"))
+    connection.comment("second")
+    assert [tuple(each) for each in connection.comments] == [(-1, "what came"), (0, "first"), (2, "second")]
