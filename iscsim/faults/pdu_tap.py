@@ -32,6 +32,7 @@ from iscsim.pdu import (
     TaskManagementResponse,
     TextResponse,
 )
+from iscsim.session.connection import Phase
 from iscsim.session.names import format_portal
 from iscsim.session.numbering import serial_add
 from iscsim.target.connection import TargetConnection
@@ -117,6 +118,9 @@ class FaultTap:
 
     def incoming(self, pdu: PDU) -> list[PDU]:
         """See `iscsim.session.connection.Tap`."""
+        phase = self.connection.phase
+        if isinstance(pdu, LoginRequest) is not (phase is Phase.LOGIN) or phase is Phase.LOGGED_OUT:
+            return [pdu]  # out of place: the target says so, and has no session yet to do anything else
         self._learn(pdu)
         return self._through(Hook.RECEIVE, pdu)
 

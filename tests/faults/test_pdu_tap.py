@@ -13,7 +13,7 @@ import iscsim
 from iscsim.errors import ConnectionFailed
 from iscsim.faults.occasion import Occasion
 from iscsim.net.network import Address
-from iscsim.pdu import SCSIDataIn
+from iscsim.pdu import PDU, LoginRequest, LogoutRequest, NOPOut, SCSIDataIn, TaskManagementRequest
 from iscsim.pdu.wire import decode_header
 
 
@@ -173,3 +173,33 @@ async def test_serve_takes_taps(world: SmallWorld) -> None:
     async with iscsim.serve(network=world.array, portals=["10.245.47.95:860"], taps=taps) as target:
         async with iscsim.connect(target.portal, target.name, network=world.compute):
             assert [address for address, _ in asked] == ["10.245.47.93"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("session.logout", {"none": True}),
+        ("session.reject", {"reason": 4}),
+        ("session.nop_ignore", {}),
+        ("task.abort_response", {"none": True}),
+    ],
+)
+@pytest.mark.parametrize("pdu", [LogoutRequest(), NOPOut(initiator_task_tag=1), TaskManagementRequest()])
+async def test_a_request_out_of_place_is_left_to_the_target(
+    world: SmallWorld, name: str, given: dict[str, Any], pdu: PDU
+) -> None:
+    world.fault(name, **given).may_not_fire()
+    reader, writer = await asyncio.open_connection("10.245.47.95", 3260, local_addr=("10.245.47.93", 0))
+    writer.writelines(pdu.encode())
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_login_in_a_session_is_left_to_the_target(world: SmallWorld) -> None:
+    async with world.connect() as session:
+        world.fault("login.status", class_=3).may_not_fire()
+        core = session._protocol.core
+        core.put(LoginRequest())
+        session._protocol.flush()
+        assert await session.ping(b"still there") == b"still there"
+    assert not world.engine.firings
