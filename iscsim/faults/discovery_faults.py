@@ -95,68 +95,68 @@ def _kind(name: str, summary: str, observable: str, change: Change, *parameters:
 
 
 def _address(default: str) -> Parameter:
-    return Parameter("address", str, "The address that is told: host:port, without a tag.", default)
+    return Parameter("address", str, "the address that is told: host:port, without a tag", default)
 
 
 _kind(
     "empty",
-    "SendTargets is answered with no target at all.",
+    "SendTargets is answered with no target at all",
     "discover() gives an empty list",
     lambda given, pairs: (),
 )
 _kind(
     "hidden",
-    "A target is not told.",
+    "a target is not told",
     "discover() does not have it; logging in to it works all the same",
     _hidden,
-    Parameter("targets", str, "Which targets: a pattern of iSCSI names.", "*"),
+    Parameter("targets", str, "which targets: a pattern of iSCSI names", "*"),
 )
 _kind(
     "wrong_address",
-    "The targets are told with an address where nobody listens.",
+    "the targets are told with an address where nobody listens",
     "ConnectionFailed when logging in to what was found: connection refused",
     lambda given, pairs: _at(_elsewhere)({"address": given["address"] or _dead_port(pairs)}, pairs),
     _address(""),
 )
 _kind(
     "unroutable",
-    "The targets are told with an address to which there is no way.",
+    "the targets are told with an address to which there is no way",
     "ConnectionFailed when logging in to what was found",
     _at(_elsewhere),
     _address("198.51.100.1:3260"),
 )
 _kind(
     "ipv6_only",
-    "The targets are told with IPv6 addresses only.",
+    "the targets are told with IPv6 addresses only",
     "discover() has only IPv6 portals; a host without IPv6 cannot reach them",
     _at(_elsewhere),
     _address("[2001:db8::3260]:3260"),
 )
 _kind(
     "wrong_tpgt",
-    "The targets are told with another portal group tag than their login shows.",
+    "the targets are told with another portal group tag than their login shows",
     "discover() shows the tag; ConnectionFailed when the login is held to it",
     _at(_other_tag),
-    Parameter("value", int, "The tag.", 999, minimum=0, maximum=65535),
+    Parameter("value", int, "the tag", 999, minimum=0, maximum=65535),
 )
 _kind(
     "duplicate",
-    "Every target is told twice.",
-    "Nothing: discover() has each once",
+    "every target is told twice",
+    "nothing: discover() has each once",
     lambda given, pairs: [*pairs, *pairs],
 )
 _kind(
     "many",
-    "There are very many targets.",
+    "there are very many targets",
     "discover() has them all, out of several Text Responses",
     _many,
-    Parameter("n", int, "How many targets in all.", 10000, minimum=1),
+    Parameter("n", int, "how many targets in all", 10000, minimum=1),
 )
 add_kind(
     FaultKind(
         name="discovery.truncated",
         hooks=(Hook.SEND,),
-        summary="The answer to SendTargets ends in the middle of a pair.",
+        summary="the answer to SendTargets ends in the middle of a pair",
         observable="ConnectionFailed: the last key=value pair is not followed by a NUL",
         action=_truncate,
         opcodes=("TextResponse",),

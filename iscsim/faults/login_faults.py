@@ -218,11 +218,11 @@ def _chap_applies(rule: FaultRule, occasion: Occasion) -> bool:
 
 # -- the table -------------------------------------------------------------------------------------
 
-_PACE = Parameter("seconds", Seconds, "Seconds before each of these answers.", 0.5, minimum=0.01)
+_PACE = Parameter("seconds", Seconds, "seconds before each of these answers", 0.5, minimum=0.01)
 _STAGE = Parameter(
     "stage",
     str,
-    "The stage in which it happens.",
+    "the stage in which it happens",
     Stage.OPERATIONAL_NEGOTIATION.name,
     choices=(Stage.SECURITY_NEGOTIATION.name, Stage.OPERATIONAL_NEGOTIATION.name),
 )
@@ -248,42 +248,42 @@ def _kind(
 _kind(
     Hook.RECEIVE,
     "no_response",
-    "The target takes the connection and never answers a Login Request.",
+    "the target takes the connection and never answers a Login Request",
     "ConnectionFailed after the login timeout: no end of the login within 15 s",
     _no_response,
 )
 _kind(
     Hook.RECEIVE,
     "delay",
-    "Each Login Request is answered late.",
-    "The login takes so much longer, or fails as with no answer once the login timeout is over.",
+    "each Login Request is answered late",
+    "the login takes so much longer, or fails as with no answer once the login timeout is over",
     _delay,
-    Parameter("seconds", Seconds, "Seconds before the target sees each request.", required=True, minimum=0),
+    Parameter("seconds", Seconds, "seconds before the target sees each request", required=True, minimum=0),
 )
 _kind(
     Hook.RECEIVE,
     "status",
-    "The target refuses the login with a status of its own choice, known or not.",
+    "the target refuses the login with a status of its own choice, known or not",
     "LoginFailed at once, with that status",
     _status,
-    Parameter("class", int, "Status-Class, 0 to 255.", required=True, minimum=1, maximum=255),
-    Parameter("detail", int, "Status-Detail, 0 to 255.", 0, minimum=0, maximum=255),
+    Parameter("class", int, "Status-Class, 0 to 255", required=True, minimum=1, maximum=255),
+    Parameter("detail", int, "Status-Detail, 0 to 255", 0, minimum=0, maximum=255),
 )
 _kind(
     Hook.RECEIVE,
     "redirect",
-    "The target sends the initiator elsewhere.",
-    "The session is at the other portal; ConnectionFailed after too many redirections",
+    "the target sends the initiator elsewhere",
+    "the session is at the other portal; ConnectionFailed after too many redirections",
     _redirect,
-    Parameter("address", str, "host[:port] to go to; without it the portal that was asked.", ""),
-    Parameter("permanent", bool, "Say that the target has moved for good.", False),
-    Parameter("loop", int, "Redirect so many times, then let the login through; 0: always.", 0, minimum=0),
+    Parameter("address", str, "host[:port] to go to; without it the portal that was asked", ""),
+    Parameter("permanent", bool, "say that the target has moved for good", False),
+    Parameter("loop", int, "redirect so many times, then let the login through; 0: always", 0, minimum=0),
     applies=_goes_on,
 )
 _kind(
     Hook.RECEIVE,
     "drop_at",
-    "The target closes the connection in the middle of the login.",
+    "the target closes the connection in the middle of the login",
     "ConnectionFailed at once: the target closed the connection",
     _drop,
     _STAGE,
@@ -292,42 +292,42 @@ _kind(
 _kind(
     Hook.SEND,
     "param",
-    "A key of the negotiation is answered wrongly, not at all, or twice.",
+    "a key of the negotiation is answered wrongly, not at all, or twice",
     "ConnectionFailed that names the key, or other parameters in force",
     _text_changed(_changed_param),
-    Parameter("key", str, "The key, as MaxBurstLength.", required=True),
-    Parameter("value", str, "What is said instead, or unasked."),
-    Parameter("missing", bool, "Leave the key out.", False),
-    Parameter("duplicate", bool, "Say it twice.", False),
+    Parameter("key", str, "the key, as MaxBurstLength", required=True),
+    Parameter("value", str, "what is said instead, or unasked"),
+    Parameter("missing", bool, "leave the key out", False),
+    Parameter("duplicate", bool, "say it twice", False),
     applies=_param_applies,
     check=_check_param,
 )
 _kind(
     Hook.SEND,
     "chap",
-    "The target does CHAP wrongly, or is not who it says it is.",
+    "the target does CHAP wrongly, or is not who it says it is",
     "ConnectionFailed that says what is wrong, or LoginFailed 0x0201 when the target cannot tell",
     _text_changed(_changed_chap),
-    Parameter("mode", str, "What is wrong.", required=True, choices=tuple(_CHAP)),
+    Parameter("mode", str, "what is wrong", required=True, choices=tuple(_CHAP)),
     applies=_chap_applies,
 )
 _kind(
     Hook.SEND,
     "tpgt",
-    "The target shows another portal group tag than discovery did.",
+    "the target shows another portal group tag than discovery did",
     "ConnectionFailed when the initiator knows which tag to expect: portal group 7 instead of 1",
     lambda rule, tap, response: [
         replace(
             response, data=with_pair(response.data, "TargetPortalGroupTag", str(rule.parameters["value"]))
         )
     ],
-    Parameter("value", int, "The tag.", required=True, minimum=0),
+    Parameter("value", int, "the tag", required=True, minimum=0),
     applies=_has_key("TargetPortalGroupTag"),
 )
 _kind(
     Hook.SEND,
     "tsih_zero",
-    "The last Login Response gives no session handle.",
+    "the last Login Response gives no session handle",
     "ConnectionFailed: TSIH 0 in the final response",
     _header_changed(lambda given: {"tsih": 0}),
     applies=_is_last,
@@ -335,7 +335,7 @@ _kind(
 _kind(
     Hook.SEND,
     "version",
-    "The target answers with an iSCSI version that nobody offered.",
+    "the target answers with an iSCSI version that nobody offered",
     "ConnectionFailed: version 1 was not offered",
     _header_changed(lambda given: {"version_active": given["value"]}),
     Parameter("value", int, "Version-active.", required=True, minimum=0, maximum=255),
@@ -344,15 +344,15 @@ _kind(
 _kind(
     Hook.SEND,
     "partial_pdu",
-    "The target sends the beginning of a Login Response and then nothing.",
+    "the target sends the beginning of a Login Response and then nothing",
     "ConnectionFailed after the login timeout: no end of the login within 15 s",
     _partial,
-    Parameter("length", int, "Bytes of the response that are sent.", 24, minimum=1),
+    Parameter("length", int, "bytes of the response that are sent", 24, minimum=1),
 )
 _kind(
     Hook.RECEIVE,
     "c_bit_forever",
-    "Every Login Response says that more text follows.",
+    "every Login Response says that more text follows",
     "ConnectionFailed after the login timeout, or after 64 exchanges when they are quick",
     _c_bit,
     _PACE,
@@ -360,16 +360,16 @@ _kind(
 _kind(
     Hook.SEND,
     "unknown_keys",
-    "The target's answer has keys nobody knows.",
-    "Nothing: they are answered NotUnderstood; ConnectionFailed when the response becomes too long",
+    "the target's answer has keys nobody knows",
+    "nothing: they are answered NotUnderstood; ConnectionFailed when the response becomes too long",
     _text_changed(_unknown_keys),
-    Parameter("n", int, "How many.", 1, minimum=1),
+    Parameter("n", int, "how many", 1, minimum=1),
     applies=_is_success,
 )
 _kind(
     Hook.RECEIVE,
     "never_transit",
-    "The target never lets the login go to its next stage.",
+    "the target never lets the login go to its next stage",
     "ConnectionFailed after the login timeout, or after 64 exchanges when they are quick",
     _never_transit,
     _PACE,

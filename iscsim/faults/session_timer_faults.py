@@ -121,9 +121,9 @@ def _flood(rule: FaultRule, world: World) -> None:
 
 
 _WHOSE = (
-    Parameter("initiator", str, "Sessions of which initiators: a pattern of names.", "*"),
-    Parameter("target", str, "Sessions with which targets: a pattern of names.", "*"),
-    Parameter("period", Seconds, "Seconds after which it happens again; without it once.", minimum=0.001),
+    Parameter("initiator", str, "sessions of which initiators: a pattern of names", "*"),
+    Parameter("target", str, "sessions with which targets: a pattern of names", "*"),
+    Parameter("period", Seconds, "seconds after which it happens again; without it once", minimum=0.001),
 )
 
 
@@ -146,39 +146,39 @@ def _number(name: str, summary: str, default: int = 0) -> Parameter:
 
 _kind(
     "async",
-    "The target sends an Asynchronous Message.",
+    "the target sends an Asynchronous Message",
     "0: the event. 1: a logout. 2 and 3: SessionFailed, the target drops the connection. 4: a text"
-    " negotiation. 5: the event, and a NOP-Out that acknowledges it.",
+    " negotiation. 5: the event, and a NOP-Out that acknowledges it",
     _async,
     Parameter(
         "event",
         int,
-        "AsyncEvent: RFC 7143 section 11.9.1.",
+        "AsyncEvent: RFC 7143 section 11.9.1",
         required=True,
         choices=tuple(map(int, AsyncEvent)),
     ),
-    _number("p1", "Parameter1: for event 2 the CID."),
-    _number("p2", "Parameter2: for events 2 and 3 Time2Wait."),
-    _number("p3", "Parameter3: for events 1 and 4 the time in seconds, for 2 and 3 Time2Retain."),
+    _number("p1", "Parameter1: for event 2 the CID"),
+    _number("p2", "Parameter2: for events 2 and 3 Time2Wait"),
+    _number("p3", "Parameter3: for events 1 and 4 the time in seconds, for 2 and 3 Time2Retain"),
 )
 _kind(
     "drop",
-    "The target says that it drops its connections, and does.",
+    "the target says that it drops its connections, and does",
     "SessionFailed: the target drops the connection (asynchronous event 3)",
     _drop,
-    _number("time2wait", "Seconds to wait before a new login.", 2),
-    _number("time2retain", "Seconds for which tasks are kept."),
+    _number("time2wait", "seconds to wait before a new login", 2),
+    _number("time2retain", "seconds for which tasks are kept"),
 )
 _kind(
     "reinstate_foreign",
-    "Another host logs in with the same initiator name and ISID, and takes the session over.",
-    "SessionFailed: the target closed the connection; after a new login the unit reports 06/29/07.",
+    "another host logs in with the same initiator name and ISID, and takes the session over",
+    "SessionFailed: the target closed the connection; after a new login the unit reports 06/29/00",
     _reinstate,
 )
 _kind(
     "nop_in_flood",
-    "The target sends many pings at once.",
-    "Each is answered by a NOP-Out; the session goes on.",
+    "the target sends many pings at once",
+    "each is answered by a NOP-Out; the session goes on",
     _flood,
-    Parameter("n", int, "How many.", 100, minimum=1),
+    Parameter("n", int, "how many", 100, minimum=1),
 )

@@ -177,7 +177,7 @@ def _bytes(summary: str) -> Parameter:
 _kind(
     "duplicate_response",
     _ENDINGS,
-    "A command is answered twice.",
+    "a command is answered twice",
     "SessionFailed: a response for an unknown task tag",
     _duplicate,
     applies=_ends_command,
@@ -185,7 +185,7 @@ _kind(
 _kind(
     "wrong_itt",
     _ENDINGS,
-    "A command is answered with the tag of another.",
+    "a command is answered with the tag of another",
     "SessionFailed: a response for an unknown task tag",
     _wrong_itt,
     applies=_ends_command,
@@ -193,86 +193,86 @@ _kind(
 _kind(
     "wrong_residual",
     _ENDINGS,
-    "All bytes were moved, but the target says that some were not.",
+    "all bytes were moved, but the target says that some were not",
     "TransferIncomplete from read() and write(); the residual in the result of execute()",
     _wrong_residual,
-    _bytes("Bytes the target says were not moved."),
+    _bytes("bytes the target says were not moved"),
     applies=_ends_well,
 )
 _kind(
     "underflow",
     _ENDINGS,
-    "The target moves fewer bytes than it was asked to, and says so.",
+    "the target moves fewer bytes than it was asked to, and says so",
     "TransferIncomplete from read() and write(); the residual in the result of execute()",
     _underflow,
-    _bytes("Bytes that are missing."),
+    _bytes("bytes that are missing"),
     applies=_ends_well,
 )
 _kind(
     "overflow",
     _ENDINGS,
-    "The target says that it had more bytes than it was asked for.",
-    "A negative residual in the result of execute()",
+    "the target says that it had more bytes than it was asked for",
+    "a negative residual in the result of execute()",
     _overflow,
-    _bytes("Bytes that did not fit."),
+    _bytes("bytes that did not fit"),
     applies=_ends_well,
 )
 _kind(
     "truncate_data_in",
     _DATA_IN,
-    "The last bytes of a read are missing, and the target does not say so.",
+    "the last bytes of a read are missing, and the target does not say so",
     "TransferIncomplete: moved 3584 of 4096 bytes",
     _truncate,
-    _bytes("Bytes that are missing."),
+    _bytes("bytes that are missing"),
     applies=lambda rule, occasion: bool(occasion.subject.status_present and occasion.subject.data),
 )
 _kind(
     "data_in_overlap",
     _DATA_IN,
-    "A Data-In begins within the one before it.",
+    "a Data-In begins within the one before it",
     "SessionFailed: Data-In at an offset that is not the expected one (RFC 7143 section 13.18)",
     _overlap,
-    _bytes("Bytes that are sent twice."),
+    _bytes("bytes that are sent twice"),
     applies=lambda rule, occasion: len(occasion.subject.data) > 1,
 )
 _kind(
     "bad_r2t",
     ("ReadyToTransfer",),
-    "An R2T asks for bytes that are not its turn, for too many, for none, or again.",
+    "an R2T asks for bytes that are not its turn, for too many, for none, or again",
     "SessionFailed: R2T for bytes that were not to be asked for",
     _bad_r2t,
-    Parameter("offset", int, "Added to the buffer offset.", 0, minimum=-0x80000000, maximum=0x7FFFFFFF),
+    Parameter("offset", int, "added to the buffer offset", 0, minimum=-0x80000000, maximum=0x7FFFFFFF),
     Parameter(
-        "len", int, "Desired data transfer length instead of the right one.", minimum=0, maximum=0xFFFFFFFF
+        "len", int, "desired data transfer length instead of the right one", minimum=0, maximum=0xFFFFFFFF
     ),
-    Parameter("count", int, "How many, with R2TSN counting on.", 1, minimum=1),
+    Parameter("count", int, "how many, with R2TSN counting on", 1, minimum=1),
 )
 _kind(
     "status_in_data_in",
     _DATA_IN,
-    "A Data-In carries a status that needs sense data.",
+    "a Data-In carries a status that needs sense data",
     "SessionFailed: Data-In with S and that status (RFC 7143 section 11.7.3)",
     _status_in_data_in,
-    Parameter("status", int, "SAM status code.", 2, minimum=1, maximum=255),
+    Parameter("status", int, "SAM status code", 2, minimum=1, maximum=255),
     applies=lambda rule, occasion: bool(occasion.subject.status_present),
 )
 _kind(
     "reorder",
     _ENDINGS,
-    "A response is overtaken by the next one, which is legal.",
-    "Nothing: both commands end well",
+    "a response is overtaken by the next one, which is legal",
+    "nothing: both commands end well",
     _reorder,
-    Parameter("wait", Seconds, "Seconds it waits for another at most.", 1.0, minimum=0),
+    Parameter("wait", Seconds, "seconds it waits for another at most", 1.0, minimum=0),
     applies=_ends_command,
 )
 _kind(
     "abort_response",
     ("TaskManagementRequest",),
-    "A task management function fails, is answered late, or not at all.",
-    "The response code; SessionFailed when there is none within 15 s",
+    "a task management function fails, is answered late, or not at all",
+    "the response code; SessionFailed when there is none within 15 s",
     _abort_response,
-    Parameter("response", int, "RFC 7143 section 11.6.1; 0 is the truth.", 0, choices=(*range(8), 255)),
-    Parameter("none", bool, "Do not answer.", False),
-    Parameter("late", Seconds, "Seconds before the answer.", 0.0, minimum=0),
+    Parameter("response", int, "RFC 7143 section 11.6.1; 0 is the truth", 0, choices=(*range(8), 255)),
+    Parameter("none", bool, "do not answer", False),
+    Parameter("late", Seconds, "seconds before the answer", 0.0, minimum=0),
     hook=Hook.RECEIVE,
 )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from iscsim.errors import ConfigError, NegotiationError, RemoteProtocolError
 from iscsim.pdu import LoginRequest, LoginResponse, LoginStatus
-from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.chap import ChapConfig
 from iscsim.session.events import LoginCompleted, LoginRefused
 from iscsim.session.keys import SessionType
@@ -36,7 +35,6 @@ class LoginService:
         self._node: TargetNode | None = None
         self.refusal: NegotiationError | None = None
         """What every login of this connection is answered with, if it is not to be let in at all."""
-        self._attention = UnitAttention.POWER_ON_RESET
 
     def receive(self, request: LoginRequest) -> None:
         """Answer a Login Request; on success the connection enters the full feature phase."""
@@ -94,7 +92,7 @@ class LoginService:
         event = LoginCompleted(result.initiator_name, result.session_type.value)
         self._connection._events.append(event)
         if session.nexus is not None and result.tsih == 0:
-            self._entity.device_server.nexus_established(session.nexus, self._attention)
+            self._entity.device_server.nexus_established(session.nexus)
             if self._entity.policy.announces_attentions:
                 session.nexus.on_attention = session.announce_attention
 
@@ -213,7 +211,6 @@ class LoginService:
             raise login_error(LoginStatus.OUT_OF_RESOURCES, f"all {limit} sessions are in use")
         if old is not None:
             old.end(_REINSTATED)
-            self._attention = UnitAttention.IT_NEXUS_LOSS  # RFC 7143 section 6.3.5
         session = TargetSession(
             self._entity,
             node if nexus is not None else None,

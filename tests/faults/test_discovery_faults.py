@@ -46,6 +46,13 @@ async def test_discovery_shows(
     assert [each.name for each in await found(world)] == [TARGET]
 
 
+async def test_a_target_told_twice_is_found_once(world: SmallWorld) -> None:
+    rule = world.fault("discovery.duplicate")
+    assert len(await found(world)) == 1
+    (frame,) = world.commented(rule)
+    assert frame.data.count(b"TargetName=") == 2
+
+
 UNREACHABLE = [
     ("discovery.wrong_address", {}, "refused", 0.0),
     ("discovery.unroutable", {}, "", None),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from faults.world import INITIATOR, TARGET, SmallWorld
 
 import iscsim
-from iscsim.errors import ConnectionFailed
+from iscsim.errors import ConnectionFailed, ISCSIError
 from iscsim.faults.occasion import Occasion
 from iscsim.net.network import Address
+from iscsim.net.virtual_loop import VirtualLoop
 from iscsim.pdu import PDU, LoginRequest, LogoutRequest, NOPOut, SCSIDataIn, TaskManagementRequest
 from iscsim.pdu.wire import decode_header
 
@@ -203,3 +205,33 @@ async def test_a_login_in_a_session_is_left_to_the_target(world: SmallWorld) -> 
         session._protocol.flush()
         assert await session.ping(b"still there") == b"still there"
     assert not world.engine.firings
+
+
+async def _random_faults() -> tuple[str, list[Any]]:
+    async with SmallWorld(seed=11) as world:
+        for name, given in RANDOM_FAULTS:
+            world.fault(name, **given).with_probability(0.2).may_not_fire()
+        for _ in range(20):
+            with suppress(ISCSIError):
+                async with world.connect(command_timeout_s=3.0) as session:
+                    await asyncio.gather(*(session.read(1, lba=lba, blocks=1) for lba in range(20)))
+        return world.trace.sha256, world.frames
+
+
+RANDOM_FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("login.no_response", {}),
+    ("login.delay", {"seconds": 1}),
+    ("task.reorder", {}),
+    ("task.wrong_itt", {}),
+    ("session.reject", {"reason": 9}),
+    ("session.logout", {"none": True}),
+]
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    runs = []
+    for _ in range(2):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runs.append(runner.run(_random_faults()))
+    assert runs[0] == runs[1]
+    assert sum(frame.comment is not None for frame in runs[0][1]) > 10

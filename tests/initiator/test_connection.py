@@ -249,6 +249,13 @@ def test_own_ping_brings_its_data_back(ladder: Any) -> None:
     assert ping.data == b"hello!"
 
 
+def test_an_answer_to_a_ping_that_is_a_ping_itself_ends_the_connection(ladder: Any) -> None:
+    ladder.core.ping(Ping(b"hello"))
+    (request,) = ladder.sent()
+    ladder >> NOPIn(initiator_task_tag=request.initiator_task_tag, target_transfer_tag=1)
+    assert "the answer to a ping with Target Transfer Tag 0x1 (RFC 7143 section 11.19.1)" in ladder.failure
+
+
 def test_answer_to_no_ping_ends_the_connection(ladder: Any) -> None:
     ladder >> NOPIn(initiator_task_tag=5)
     assert "unknown task tag 0x5" in ladder.failure

@@ -43,6 +43,13 @@ def test_discovery_tells_name_and_addresses(value):
     assert answer(discover() >> text(("SendTargets", value))) == RECORD
 
 
+def test_a_fault_rewrites_one_answer():
+    exchange = discover()
+    exchange.connection.text.rewrite = lambda records: [*records, ("TargetName", OTHER)]
+    assert answer(exchange >> text(ALL)) == [*RECORD, ("TargetName", OTHER)]
+    assert answer(exchange >> text(ALL)) == RECORD
+
+
 @rfc("7143", "13.8", row=45)
 def test_discovery_tells_of_every_target_portal_and_group():
     entity = make_entity()
