@@ -10,7 +10,7 @@ from typing import Any
 
 from iscsim.faults.kinds import FaultKind, Parameter, add_kind
 from iscsim.faults.match import same_text
-from iscsim.faults.occasion import Hook
+from iscsim.faults.occasion import Hook, Occasion
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.seconds import Seconds
 from iscsim.faults.world import Undo, World
@@ -24,12 +24,16 @@ __all__: list[str] = []
 
 
 def _sessions(rule: FaultRule, world: World) -> Iterator[TargetSession]:
-    """The sessions ``rule`` is about, in the order of their logins."""
+    """The sessions ``rule`` is about and somebody is behind, in the order of their logins."""
     for name, node in world.targets.items():
         if same_text(rule.parameters["target"], name):
             for session in list(node.sessions):
-                if same_text(rule.parameters["initiator"], session.initiator_name):
+                if session.connections and same_text(rule.parameters["initiator"], session.initiator_name):
                     yield session
+
+
+def _finds_one(rule: FaultRule, occasion: Occasion) -> bool:
+    return any(True for _ in _sessions(rule, occasion.seam))
 
 
 def _connections(rule: FaultRule, world: World) -> list[TargetConnection]:
@@ -136,6 +140,7 @@ def _kind(name: str, summary: str, observable: str, action: Any, *parameters: Pa
             observable=observable,
             action=action,
             parameters=(*parameters, *_WHOSE),
+            applies=_finds_one,
         )
     )
 

@@ -49,7 +49,7 @@ class Timers:
 
     def _fire(self, rule: FaultRule) -> None:
         now = self._world.time()
-        if self._engine.fires(rule, Occasion(hook=Hook.TIMER, now=now)):
+        if self._engine.fires(rule, Occasion(hook=Hook.TIMER, now=now, seam=self._world)):
             self._make_good(rule)
             undo = rule.kind.action(rule, self._world)
             if undo is not None:

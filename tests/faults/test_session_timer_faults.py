@@ -104,7 +104,7 @@ async def test_sessions_ping_pong_while_it_goes_on(world: SmallWorld) -> None:
             session.on_event(lambda event, ended=ended: isinstance(event, ConnectionEnded) and ended.set())
             await ended.wait()
     await asyncio.sleep(40)
-    assert (logins, rule.fired, world.target.sessions) == (3, 4, [])
+    assert (logins, rule.fired, world.target.sessions) == (3, 3, [])
 
 
 async def test_every_ping_of_a_flood_is_answered(world: SmallWorld) -> None:
@@ -114,3 +114,15 @@ async def test_every_ping_of_a_flood_is_answered(world: SmallWorld) -> None:
     sent = b"".join(frame.data for frame in world.frames if frame.by_client and frame.at >= 10)
     headers = [decode_header(sent[start : start + 48]) for start in range(0, 50 * 48, 48)]
     assert [each.target_transfer_tag for each in headers if isinstance(each, NOPOut)] == list(range(1, 51))
+
+
+@pytest.mark.parametrize("given", [{}, {"initiator": "iqn.2001-04.com.example:*"}])
+async def test_without_such_a_session_nothing_has_fired(world: SmallWorld, given: dict[str, str]) -> None:
+    if given:
+        session = await world.connect()
+    rule = world.fault("session.drop", **given).after(1).may_not_fire()
+    await asyncio.sleep(2)
+    assert not rule.fired
+    if given:
+        assert session.is_open
+        await session.close()
