@@ -15,8 +15,17 @@ from iscsim.errors import ConnectionFailed, ISCSIError
 from iscsim.faults.occasion import Occasion
 from iscsim.net.network import Address
 from iscsim.net.virtual_loop import VirtualLoop
-from iscsim.pdu import PDU, LoginRequest, LogoutRequest, NOPOut, SCSIDataIn, TaskManagementRequest
+from iscsim.pdu import (
+    PDU,
+    LoginRequest,
+    LogoutRequest,
+    NOPOut,
+    SCSIDataIn,
+    SCSIResponse,
+    TaskManagementRequest,
+)
 from iscsim.pdu.wire import decode_header
+from iscsim.scsi import cdb
 
 
 class Tape:
@@ -127,6 +136,16 @@ async def test_the_comment_is_on_the_very_segment(world: SmallWorld) -> None:
     (frame,) = world.commented(rule)
     assert isinstance(decode_header(frame.data[:48]), SCSIDataIn)
     assert frame.comment == f"fault task.overflow(n=7) [{rule.id} #1]"
+
+
+async def test_a_fault_of_a_command_has_its_comment_on_the_answer(world: SmallWorld) -> None:
+    async with world.connect() as session:
+        await session.read_capacity(1)
+        rule = world.fault("medium.read").times(1)
+        result = await session.execute(1, cdb.read_10(0, 1), data_in_length=512)
+    assert result.status
+    (frame,) = world.commented(rule)
+    assert isinstance(decode_header(frame.data[:48]), SCSIResponse)
 
 
 async def test_a_request_without_an_answer_has_its_comment_on_an_acknowledgement(world: SmallWorld) -> None:

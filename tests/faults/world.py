@@ -35,6 +35,7 @@ from iscsim.initiator.client import Connecting
 from iscsim.lab import LiveTarget
 from iscsim.net.memory import MemoryNetwork
 from iscsim.net.network import Address
+from iscsim.target.connection import TargetConnection
 from iscsim.target.node import TargetNode
 from iscsim.target.server import TargetServer
 
@@ -129,6 +130,7 @@ class SmallWorld:
         self.engine.known |= known_of(self.network)
         self.engine.known |= {"portal": lambda: self.portals, "target": lambda: [self.target.name]}
         self.device_server = FaultyDeviceServer.install(self.target.server.entity, self.engine)
+        self.device_server.commenting = TargetConnection.comment
         self._timers = Timers(self.engine, self)
         return self
 
