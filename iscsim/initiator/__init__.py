@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from iscsim.initiator.discovery import DiscoveredTarget as DiscoveredTarget
     from iscsim.initiator.discovery import discover as discover
     from iscsim.initiator.events import AsyncMessageReceived as AsyncMessageReceived
+    from iscsim.initiator.exit_codes import IscsiadmExitCode as IscsiadmExitCode
+    from iscsim.initiator.initial_login import InitialLoginFailed as InitialLoginFailed
+    from iscsim.initiator.initial_login import InitialLoginSettings as InitialLoginSettings
+    from iscsim.initiator.initial_login import LoginAttempt as LoginAttempt
+    from iscsim.initiator.initial_login import exit_code_of as exit_code_of
     from iscsim.initiator.multipath import MultipathDevice as MultipathDevice
     from iscsim.initiator.multipath import Path as Path
     from iscsim.initiator.multipath import PathState as PathState
@@ -32,6 +37,8 @@ _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
     "discovery": ("DiscoveredTarget", "discover"),
     "events": ("AsyncMessageReceived",),
+    "exit_codes": ("IscsiadmExitCode",),
+    "initial_login": ("InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"),
     "multipath": ("MultipathDevice", "Path", "PathState", "group_paths"),
     "portal": ("Portal",),
     "scan": ("LogicalUnitInfo",),

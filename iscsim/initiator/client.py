@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, LoginFailed
 from iscsim.initiator.buffers import ReceiveBuffers
@@ -25,6 +25,9 @@ from iscsim.session.events import ConnectionEnded, Event, LoginCompleted, PDURej
 from iscsim.session.login import LoginConfig, LoginRedirected
 from iscsim.session.names import normalize_name
 from iscsim.session.parameters import Wishes
+
+if TYPE_CHECKING:
+    from iscsim.initiator.initial_login import InitialLoginSettings, LoginAttempt
 
 logger = logging.getLogger("iscsim.initiator")
 _BUFFERS = ReceiveBuffers()
@@ -400,6 +403,8 @@ def connect(
     ping_interval_s: float = 5.0,
     ping_timeout_s: float = 5.0,
     portal_group_tag: int | None = None,
+    retry: InitialLoginSettings | None = None,
+    on_attempt: Callable[[LoginAttempt], None] | None = None,
 ) -> Connecting:
     """Log in to a target::
 
@@ -411,8 +416,12 @@ def connect(
     the target with None; ``wishes`` sets every other key. ``isid`` (6 bytes) makes sessions known again to
     the target; without it each is a new one. Times are in seconds; a ping interval of 0 sends no pings.
 
+    Without ``retry`` there is one attempt of ``login_timeout_s``. With it we try for as long as open-iscsi
+    would with these settings; ``on_attempt`` is told of each attempt that is over.
+
     Awaiting or entering it raises:
         ConnectionFailed: no connection, or no end of the login in time.
+        InitialLoginFailed: a ConnectionFailed of ``retry``; ``exit_code`` is what iscsiadm would exit with.
         LoginFailed: the target refuses; ``status`` says why.
         ConfigError: a name, a secret or the portal is none.
     """
@@ -429,15 +438,19 @@ def connect(
     )
 
     async def opening() -> Session:
-        protocol, reached = await open_connection(
-            config,
-            start,
-            network=network or default_network(),
-            recorder=recorder,
-            rng=dice,
-            timeouts=timeouts,
-            isid=random_isid(dice) if isid is None else isid,
-        )
+        options: Any = {
+            "network": network or default_network(),
+            "recorder": recorder,
+            "rng": dice,
+            "timeouts": timeouts,
+            "isid": random_isid(dice) if isid is None else isid,
+        }
+        if retry is None:
+            protocol, reached = await open_connection(config, start, **options)
+        else:
+            from iscsim.initiator.login_attempts import LoginAttempts
+
+            protocol, reached = await LoginAttempts(config, start, retry, on_attempt, **options).run()
         return Session(protocol, reached, command_timeout_s=command_timeout_s)
 
     return Connecting(opening)
