@@ -13,6 +13,7 @@ from iscsim.errors import (
     ISCSIError,
     LocalProtocolError,
     LoginFailed,
+    NegotiationError,
     RemoteProtocolError,
     SequenceError,
     SessionFailed,
@@ -114,6 +115,8 @@ class InitiatorConnection(Connection):
         self.requests: dict[int, Request] = {}
         self.failure: ISCSIError | None = None
         """Why the connection has ended, if not by a logout."""
+        self.negotiation_error: NegotiationError | None = None
+        """What in the target's answers to our login we could not agree to."""
         self.timer_set = False
         """True once a timer was set; who asks for :meth:`next_deadline` then sets it back."""
         self.plain = False
@@ -361,6 +364,9 @@ class InitiatorConnection(Connection):
             self._events.append(LoginRefused(error.status, str(error)))
             self.end(str(error))
             return
+        except NegotiationError as error:
+            self.negotiation_error = error
+            raise
         self.numbers.update(pdu.exp_cmd_sn, pdu.max_cmd_sn)
         if request is not None:
             self.send(request)

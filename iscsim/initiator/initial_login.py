@@ -16,7 +16,14 @@ from iscsim.errors import ConfigError, ConnectionFailed, LoginFailed
 from iscsim.initiator.exit_codes import IscsiadmExitCode
 from iscsim.initiator.portal import Portal
 
-__all__ = ["Again", "InitialLogin", "InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"]
+__all__ = [
+    "Again",
+    "InitialLogin",
+    "InitialLoginFailed",
+    "InitialLoginSettings",
+    "LoginAttempt",
+    "exit_code_of",
+]
 
 REOPEN_DELAY_S = 3
 """How long iscsid waits when a connection could not be made at all."""
@@ -119,7 +126,7 @@ def exit_code_of(error: BaseException) -> IscsiadmExitCode:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Go on ``at`` this time: with another attempt, or, without ``connect``, by :meth:`InitialLogin.waited`."""
+    """Go on ``at`` this time: with an attempt, or, without ``connect``, by :meth:`InitialLogin.waited`."""
 
     at: float
     connect: bool

@@ -41,7 +41,7 @@ class _Failed(Exception):
 
 
 class LoginAttempts:
-    """The attempts to log in for one session. ``core`` goes to each `InitiatorConnection`."""
+    """The attempts to log in for one session. ``core``, what is left, goes to each `InitiatorConnection`."""
 
     def __init__(
         self,
@@ -126,12 +126,13 @@ class LoginAttempts:
             raise _Failed(text, IscsiadmExitCode.PDU_TIMEOUT) from None
         except LoginFailed as error:
             await self._refused(protocol, error)
-        except ConnectionFailed as error:
-            # iscsid does not look at that during a login: only its timer ends the attempt
+        except ISCSIError as error:
+            if protocol.core.negotiation_error is not None:
+                raise _Failed(str(error), IscsiadmExitCode.FATAL_LOGIN) from None
+            # iscsid does not look at a connection that is lost, or brings nonsense, during a login: only its
+            # timer ends the attempt
             await asyncio.sleep(ends - self._time())
             raise _Failed(str(error), IscsiadmExitCode.PDU_TIMEOUT) from None
-        except ISCSIError as error:
-            raise _Failed(str(error), IscsiadmExitCode.FATAL_LOGIN) from None
         except BaseException:
             protocol.close()
             raise

@@ -20,10 +20,13 @@ BLACKHOLE, SILENT, CLOSING, GOOD = "10.245.47.93", "10.245.47.94", "10.245.47.92
 """What each address was in the recording; 10.245.47.77 is nobody's, and nobody listens on .95:3299."""
 
 _LONG = re.compile(
-    r"^## [^\n]* \((?P<portal>[\d.:]+)\)\n.*?^real\s+(?P<minutes>\d+)m(?P<seconds>[\d.]+)s$.*?^rc=(?P<code>\d+)$",
+    r"^## [^\n]* \((?P<portal>[\d.:]+)\)\n.*?"
+    r"^real\s+(?P<minutes>\d+)m(?P<seconds>[\d.]+)s$.*?^rc=(?P<code>\d+)$",
     re.MULTILINE | re.DOTALL,
 )
-_SHORT = re.compile(r"^login_timeout=(\d+) retry_max=(\d+) portal=(\S+) rc=(\d+) seconds=([\d.]+)$", re.MULTILINE)
+_SHORT = re.compile(
+    r"^login_timeout=(\d+) retry_max=(\d+) portal=(\S+) rc=(\d+) seconds=([\d.]+)$", re.MULTILINE
+)
 
 
 class Row(NamedTuple):
