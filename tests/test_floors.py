@@ -18,7 +18,8 @@ USE_NET = {"target.server", "initiator.client"}  # the only ones to see another 
 IMPURE = set("asyncio socket ssl time random secrets os subprocess threading mmap uvloop open()".split())
 FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
-SHELLS = {"target.server", "target.admin", "initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS = {"target.server", "target.admin"}
+SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 

@@ -72,17 +72,32 @@ class Keeper:
         return not (self._sessions or self._volumes or self._calls)
 
     async def login(
-        self, portal: str, target: str, initiator_name: str, user: str = "", password: str = ""
+        self,
+        portal: str,
+        target: str,
+        initiator_name: str,
+        user: str = "",
+        password: str = "",
+        login_timeout: float = 15,
+        retries: int = 0,
     ) -> dict[str, Any]:
-        """Log in and keep the session."""
-        from iscsim.initiator import connect
+        """Log in and keep the session; with ``retries`` as patiently as open-iscsi."""
+        from iscsim.initiator import InitialLoginSettings, connect
 
         chap = (user, password) if user else None
+        settings = InitialLoginSettings(login_timeout=login_timeout, initial_login_retry_max=retries)
         stack = AsyncExitStack()
         self._calls += 1
         try:
             session = await stack.enter_async_context(
-                connect(portal, target, initiator_name=initiator_name, chap=chap)
+                connect(
+                    portal,
+                    target,
+                    initiator_name=initiator_name,
+                    chap=chap,
+                    login_timeout_s=login_timeout,
+                    retry=settings if retries else None,
+                )
             )
             await session.scan()
         except BaseException:

@@ -25,6 +25,8 @@ from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED, default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS
 from iscsim.errors import ConfigError, ConnectionFailed, SessionFailed
 
+_ASK_S = 60.0
+"""How long the keeper may take, besides what the portal does."""
 _SESSION_COLUMNS = ("sid", "portal", "target", "state", "volume")
 ConnectionInfoArgument = Annotated[
     Path,
@@ -40,20 +42,43 @@ def login(
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
+    login_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="How long one attempt may take, connecting and logging in."),
+    ] = 15,
+    retries: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Go on for N login timeouts, as open-iscsi does for 8."),
+    ] = 0,
     json: JSONOption = False,
 ) -> None:
     """Log in to a target and stay logged in.
 
     A process of its own keeps the session until iscsim logout.
 
+    With --retries 8 it takes as long as iscsiadm would to give up, and the error names iscsiadm's exit code.
+
     \b
     Examples:
       iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk
+      iscsim login 10.245.47.95 iqn.2026-11.org.iscsim:disk --login-timeout 5 --retries 4
       ISCSIM_CHAP_PASSWORD=secret iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk --user me
     """
     chap_of(user, password)
+    if not 0 < login_timeout < float("inf"):
+        raise ConfigError(f"--login-timeout must be more than 0 seconds, not {login_timeout:g}")
     name = initiator_name or default_initiator_name()
-    row = ask("login", portal=portal, target=target, initiator_name=name, user=user, password=password)
+    row = ask(
+        "login",
+        timeout_s=_ASK_S + login_timeout * (retries + 1),
+        portal=portal,
+        target=target,
+        initiator_name=name,
+        user=user,
+        password=password,
+        login_timeout=login_timeout,
+        retries=retries,
+    )
     if json:
         print_json(row)
     else:

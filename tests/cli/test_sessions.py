@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,24 @@ async def test_login_that_is_refused_is_exit_1(cli: Any, target: iscsim.LiveTarg
 
 
 @pytest.mark.parametrize(
+    ("retries", "what"),
+    [([], "no end of the login within 0.05 s"), (["--retries", "1"], "(11 - iSCSI PDU timed out)")],
+)
+async def test_login_that_nobody_answers_is_given_up(cli: Any, retries: list[str], what: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody else does
+        portal = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = await cli.beside("login", portal, "iqn.2026-11.test:x", "--login-timeout", "0.05", *retries)
+    done.assert_failed(1, what)
+
+
+@pytest.mark.parametrize(
     "arguments, what",
     [
         (["127.0.0.1:0", "iqn.2026-11.test:x"], "not a portal"),
         (["127.0.0.1:1", "iqn.2026-11.test:x", "--initiator-name", "me"], "not an iSCSI name: 'me'"),
         (["127.0.0.1:1", "iqn.2026-11.test:x", "--user", "me"], "go together"),
+        (["127.0.0.1:1", "iqn.2026-11.test:x", "--login-timeout", "0"], "more than 0 seconds"),
+        (["127.0.0.1:1", "iqn.2026-11.test:x", "--retries", "-1"], "--retries"),
     ],
 )
 async def test_login_with_a_wrong_argument_is_exit_2(cli: Any, arguments: list[str], what: str) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from initiator.incident import Row, play, recorded
 
 from iscsim.capture import read_packets
