@@ -13,7 +13,11 @@ ROOF = 6
 BASEMENT = ("errors", "struct_code")  # below every floor: import nothing, may be imported by all
 FLOORS = {"pdu": 0, "scsi": 0, "session": 1, "target": 2, "initiator": 2, "net": 2, "faults": 3, "capture": 3}
 FLOORS |= {"host": 4, "openstack": 5} | dict.fromkeys(("lab", "cli", "pytest_plugin", "__main__"), ROOF)
-USE_NET = {"target.server", "initiator.client"}  # the only ones to see another room of their own floor
+USE_NET = {
+    "target.server",
+    "initiator.client",
+    "initiator.login_attempts",
+}  # the only ones to see another room of their own floor
 
 IMPURE = set("asyncio socket ssl time random secrets os subprocess threading mmap uvloop open()".split())
 FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}

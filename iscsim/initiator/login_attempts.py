@@ -22,6 +22,7 @@ from iscsim.initiator.initial_login import (
     exit_code_of,
 )
 from iscsim.initiator.portal import Portal, parse_redirect
+from iscsim.net.reasons import reason_of
 from iscsim.session.login import LoginConfig, LoginRedirected
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class LoginAttempts:
             if limit.expired():
                 text = f"no answer from {portal} in {self._policy.settings.login_timeout:g} s"
                 raise _Failed(text, IscsiadmExitCode.TRANS_TIMEOUT) from None
-            raise _Failed(f"cannot connect to {portal}: {error.strerror or error}") from None
+            raise _Failed(f"cannot connect to {portal}: {reason_of(error)}") from None
 
     async def _log_in(self, protocol: InitiatorProtocol, ends: float) -> None:
         try:

@@ -145,6 +145,18 @@ def test_attempt_after_a_redirection_in_vain_begins_where_the_target_is_at_home(
     with_target(body)
 
 
+def test_every_attempt_may_be_redirected_anew() -> None:
+    async def body(world: StoragePortals, target: iscsim.LiveTarget) -> None:
+        await world.listen()
+        target.redirect(f"{SILENT}:3260")
+        with pytest.raises(InitialLoginFailed) as caught:
+            await world.connect(f"{GOOD}:3260", retry=InitialLoginSettings())
+        assert (caught.value.exit_code, now()) == (11, pytest.approx(134, abs=0.1))
+        assert [each.portal.address for each in caught.value.attempts] == [GOOD, SILENT] * 8
+
+    with_target(body)
+
+
 def test_redirections_in_a_ring_end() -> None:
     async def body(world: StoragePortals, target: iscsim.LiveTarget) -> None:
         target.redirect(f"{GOOD}:3260", 0)
