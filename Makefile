@@ -41,7 +41,7 @@ bench: $(STAMP) peers    ## Measure side by side with tgt and libiscsi
 	$(BIN)/python -m benchmarks
 
 fuzz: $(STAMP)   ## Throw long random input at both ends
-	$(BIN)/pytest -q tests/fuzz --override-ini timeout=1800
+	$(BIN)/pytest -q tests/fuzz -o timeout=1800 -o faulthandler_timeout=0
 
 format: $(STAMP) ## Format the sources
 	$(BIN)/ruff check --fix .
