@@ -6,9 +6,11 @@ written beside the old one, brought to the disk, and put in its place: at any mo
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -77,8 +79,7 @@ class RegistrationFile:
     def load(self) -> Mapping[str, Any] | None:
         """See `RegistrationStore`."""
         try:
-            with self.path.open("rb") as file:
-                data = file.read(_LONGEST_FILE + 1)
+            data = _read(self.path, _LONGEST_FILE + 1)
             if len(data) > _LONGEST_FILE:
                 raise ConfigError(f"{self}: longer than any that iscsim has written")
             state = json.loads(data)
@@ -113,6 +114,18 @@ class RegistrationFile:
 
     def __str__(self) -> str:
         return f"registrations in {self.path}"
+
+
+def _read(path: Path, length: int) -> bytes:
+    """At most ``length`` bytes; never waits, as opening a pipe does until somebody writes to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            return file.read(length)
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> None:
