@@ -23,11 +23,14 @@ _LONGEST_FILE = 4 << 20
 """Bytes; the most registrations a unit takes are some 700 KiB."""
 
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
 class StateDirectory:
     """The directory of ``iscsim serve --state``, made if need be, for its owner alone.
 
     Held by one program at a time, until `close`, since two would overwrite each other's files. Raises
-    `ConfigError` when it cannot be made or written to, or is held already.
+    `ConfigError` when it cannot be made or written to, when others can write to it, or is held already.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -41,6 +44,8 @@ class StateDirectory:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise ConfigError(f"state directory {path}: cannot be written to")
+            if os.fstat(self._descriptor).st_mode & _OTHERS_WRITE:
+                raise ConfigError(f"state directory {path}: others can write to it (chmod go-w)")
         except BlockingIOError:
             self.close()
             raise ConfigError(f"state directory {path}: another iscsim uses it") from None

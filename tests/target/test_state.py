@@ -116,6 +116,13 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         StateDirectory(tmp_path / "file")
 
 
+def test_a_directory_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    """Anybody could put registrations there."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="others can write to it"):
+        StateDirectory(tmp_path)
+
+
 def test_a_directory_belongs_to_one_program_until_it_lets_go(tmp_path: Path) -> None:
     with StateDirectory(tmp_path) as state:
         with pytest.raises(ConfigError, match="another iscsim uses it"):
