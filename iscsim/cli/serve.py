@@ -28,8 +28,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="N=SPEC",
-            help="A size (1=64M) or a path, then ,key=value: readonly removable thin block_size"
-            " size wwn serial tpgs. May be repeated.",
+            help="A size (1=64M) or a path, then ,key=value: readonly removable thin thick block_size"
+            " physical_block_exponent wsnz erase_time long_cdbs size wwn serial tpgs. May be repeated.",
         ),
     ] = None,
     initiator: Annotated[

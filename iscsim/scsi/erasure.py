@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MAXIMUM_FILL_LENGTH", "Erasure", "check_fill", "fill", "repeated"]
 
-MAXIMUM_FILL_LENGTH = 1 << 30
-"""Bytes of the largest unit that is filled with anything but zeros, which sparse stores need not keep."""
+MAXIMUM_FILL_LENGTH = 128 << 20
+"""Bytes of the largest unit that is filled with anything but zeros, which sparse stores need not keep.
+
+A command does all of its work at once: more than this would keep everybody else waiting for a second."""
 _FILL_LENGTH = 1 << 20  # blocks are written in pieces of this size
 _PROTOCOL_SPECIFIC_UNIT, _PROTOCOL_SPECIFIC_PORT, _TEMPERATURE = 0x18, 0x19, 0x0D
 _MODE_PAGES = frozenset(

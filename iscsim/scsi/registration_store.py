@@ -23,6 +23,9 @@ from iscsim.scsi.registration import PersistentReservation, Registration, Reserv
 __all__ = ["Kept", "RegistrationStore", "decode", "encode"]
 
 VERSION = 1
+_NAMES = ("initiator_port", "target_name", "target_port")
+_LONGEST_NAME = 255
+"""Bytes; a name of iSCSI has 223 at most, that of a port a few more."""
 
 
 class RegistrationStore(Protocol):
@@ -97,6 +100,9 @@ def _decode_registration(fields: Any) -> Registration:
     key = int(fields["key"], 16)
     if not 0 < key < 1 << 64 or not 0 < fields["relative_target_port"] < 1 << 16:
         raise ValueError(f"no registration: {fields}")
+    for name in _NAMES:
+        if not 0 < len(fields[name].encode()) <= _LONGEST_NAME:
+            raise ValueError(f"{name} {fields[name][:60]!r}, expected 1 to {_LONGEST_NAME} bytes of UTF-8")
     return Registration(**{**fields, "key": key})
 
 

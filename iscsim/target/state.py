@@ -6,9 +6,11 @@ written beside the old one, brought to the disk, and put in its place: at any mo
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +23,14 @@ _LONGEST_FILE = 4 << 20
 """Bytes; the most registrations a unit takes are some 700 KiB."""
 
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
 class StateDirectory:
     """The directory of ``iscsim serve --state``, made if need be, for its owner alone.
 
     Held by one program at a time, until `close`, since two would overwrite each other's files. Raises
-    `ConfigError` when it cannot be made or written to, or is held already.
+    `ConfigError` when it cannot be made or written to, when others can write to it, or is held already.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,6 +44,8 @@ class StateDirectory:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise ConfigError(f"state directory {path}: cannot be written to")
+            if os.fstat(self._descriptor).st_mode & _OTHERS_WRITE:
+                raise ConfigError(f"state directory {path}: others can write to it (chmod go-w)")
         except BlockingIOError:
             self.close()
             raise ConfigError(f"state directory {path}: another iscsim uses it") from None
@@ -77,8 +84,7 @@ class RegistrationFile:
     def load(self) -> Mapping[str, Any] | None:
         """See `RegistrationStore`."""
         try:
-            with self.path.open("rb") as file:
-                data = file.read(_LONGEST_FILE + 1)
+            data = _read(self.path, _LONGEST_FILE + 1)
             if len(data) > _LONGEST_FILE:
                 raise ConfigError(f"{self}: longer than any that iscsim has written")
             state = json.loads(data)
@@ -113,6 +119,18 @@ class RegistrationFile:
 
     def __str__(self) -> str:
         return f"registrations in {self.path}"
+
+
+def _read(path: Path, length: int) -> bytes:
+    """At most ``length`` bytes; never waits, as opening a pipe does until somebody writes to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            return file.read(length)
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> None:

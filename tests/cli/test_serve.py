@@ -176,3 +176,9 @@ def test_damaged_state_is_one_line_and_exit_2(cli: Any, tmp_path: Path) -> None:
     lun = "1=1M,wwn=6006016015e03a00ab2df25bb82d0ea9"
     done = cli("serve", "--lun", lun, "--state", tmp_path, "--run", "true")
     done.assert_failed(2, "6006016015e03a00ab2df25bb82d0ea9.json: damaged")
+
+
+def test_help_names_every_option_of_a_lun(cli: Any) -> None:
+    known = cli("serve", "--lun", "1=1M,colour=red").stderr.partition("(known: ")[2].rstrip(")\n").split(", ")
+    assert len(known) > 1
+    assert set(known) <= set(cli("serve", "--help").stdout.replace(".", " ").split())

@@ -104,10 +104,23 @@ def test_a_file_that_cannot_be_read_is_refused(file: RegistrationFile) -> None:
         file.load()
 
 
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(file: RegistrationFile) -> None:
+    os.mkfifo(file.path)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        file.load()
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"state directory .*file: (File exists|Not a directory)"):
         StateDirectory(tmp_path / "file")
+
+
+def test_a_directory_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    """Anybody could put registrations there."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="others can write to it"):
+        StateDirectory(tmp_path)
 
 
 def test_a_directory_belongs_to_one_program_until_it_lets_go(tmp_path: Path) -> None:
