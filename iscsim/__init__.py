@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from iscsim.capture import Recorder as Recorder
     from iscsim.errors import ConfigError as ConfigError
     from iscsim.errors import ConnectionFailed as ConnectionFailed
+    from iscsim.errors import FaultError as FaultError
     from iscsim.errors import ISCSIError as ISCSIError
     from iscsim.errors import LoginFailed as LoginFailed
     from iscsim.errors import SessionFailed as SessionFailed
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from iscsim.initiator import connect as connect
     from iscsim.initiator import discover as discover
     from iscsim.initiator import group_paths as group_paths
-    from iscsim.lab import LiveTarget as LiveTarget
-    from iscsim.lab import serve as serve
+    from iscsim.lab.host import LabHost as LabHost
+    from iscsim.lab.oracles import BrokenInvariant as BrokenInvariant
+    from iscsim.lab.serving import LiveTarget as LiveTarget
+    from iscsim.lab.serving import serve as serve
+    from iscsim.lab.world import Lab as Lab
     from iscsim.scsi.logical_unit import LogicalUnit as LogicalUnit
     from iscsim.scsi.sense import CommandFailed as CommandFailed
     from iscsim.scsi.store import FileStore as FileStore
@@ -36,9 +40,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "iscsim.capture": ("Recorder",),
-    "iscsim.errors": ("ConfigError", "ConnectionFailed", "ISCSIError", "LoginFailed", "SessionFailed"),
+    "iscsim.errors": (
+        "ConfigError",
+        "ConnectionFailed",
+        "FaultError",
+        "ISCSIError",
+        "LoginFailed",
+        "SessionFailed",
+    ),
     "iscsim.initiator": ("MultipathDevice", "connect", "discover", "group_paths"),
-    "iscsim.lab": ("LiveTarget", "serve"),
+    "iscsim.lab.host": ("LabHost",),
+    "iscsim.lab.oracles": ("BrokenInvariant",),
+    "iscsim.lab.serving": ("LiveTarget", "serve"),
+    "iscsim.lab.world": ("Lab",),
     "iscsim.scsi.logical_unit": ("LogicalUnit",),
     "iscsim.scsi.sense": ("CommandFailed",),
     "iscsim.scsi.store": ("FileStore", "MemoryStore"),

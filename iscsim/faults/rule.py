@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from iscsim.faults.names import checked_name
 from iscsim.faults.near_miss import NearMisses
 from iscsim.faults.occasion import SCOPES, Hook, Occasion
 from iscsim.faults.seconds import parse_seconds
+from iscsim.faults.seeds import stream_of
 
 __all__ = ["FaultRule", "checked_match", "parse_seconds"]
 
@@ -212,8 +212,7 @@ class FaultRule:
     def stream(self, key: str) -> random.Random:
         """The chance of this rule and ``key`` alone, which the lab's seed gives."""
         if key not in self._streams:
-            digest = hashlib.blake2b(f"{self.seed}\0{self.id}\0{key}".encode(), digest_size=16).digest()
-            self._streams[key] = random.Random(int.from_bytes(digest, "big"))
+            self._streams[key] = stream_of(self.seed, self.id, key)
         return self._streams[key]
 
     @property

@@ -125,6 +125,12 @@ class Session:
         """Why the session has ended, None while it has not and after a logout."""
         return self._core.failure
 
+    @property
+    def unanswered(self) -> int:
+        """How many requests wait for an answer."""
+        core = self._core
+        return len(core.requests) + len(core.commands.tasks) + len(core.commands.queue)
+
     def on_event(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with each event: asynchronous messages, rejects, the end."""
         self._protocol.listeners.append(listener)

@@ -173,6 +173,8 @@ class TargetProtocol(asyncio.Protocol):
     def _log_events(self) -> None:
         for event in self.core.events():
             self._log(event)
+            for listener in self._server.listeners:
+                listener(self.core, self.peer, event)
 
     def _log(self, event: object) -> None:
         where = f"portal {self._portal}, peer {format_portal(*self.peer)}"
@@ -286,6 +288,8 @@ class TargetServer:
     ) -> None:
         self.entity = entity
         self.taps = taps
+        self.listeners: list[Callable[[TargetConnection, Address, object], None]] = []
+        """Told of the events of every connection, with its peer's address."""
         self.recorder = recorder
         self.rng: Randomness = secrets.SystemRandom() if rng is None else rng
         self._network: Network = TCPNetwork() if network is None else network

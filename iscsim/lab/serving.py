@@ -1,4 +1,4 @@
-"""The roof: a target wired to a network in one line, for tests and scripts."""
+"""A target wired to a network in one line, for tests and scripts."""
 
 from __future__ import annotations
 
