@@ -11,7 +11,9 @@ import typer
 from iscsim import __version__
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
+from iscsim.cli.faults import fault
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
+from iscsim.cli.run import run
 from iscsim.cli.serve import serve
 from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
 
@@ -23,10 +25,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS = (demo, serve, discover, luns, inquiry, read, write)
+_COMMANDS = (demo, serve, run, discover, luns, inquiry, read, write)
 _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
+app.add_typer(fault, name="fault")
 
 
 def _version(wanted: bool) -> None:

@@ -21,6 +21,10 @@ class ExitCode(IntEnum):
     """An option, a file or a name is wrong."""
     ENVIRONMENT = 3
     """This machine does not let us: a port in use, a missing right."""
+    FAULT_NOT_FIRED = 4
+    """A fault was armed and never fired: such a run proves nothing."""
+    TRACE_DIFFERS = 5
+    """A replay is not what was recorded."""
     INTERRUPTED = 130
 
 

@@ -60,7 +60,8 @@ def serve(
     control: Annotated[
         Path | None,
         typer.Option(
-            metavar="SOCKET", help="Answer JSON-RPC there: targets, sessions, set_access_state, stop."
+            metavar="SOCKET",
+            help="Answer JSON-RPC there: targets, sessions, stop, fault.add (iscsim fault)...",
         ),
     ] = None,
     run_command: Annotated[

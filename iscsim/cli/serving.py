@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from errno import EADDRINUSE
 from pathlib import Path
 
 from iscsim.cli.errors import EnvironmentFailure
 from iscsim.cli.recording import open_recorder
+from iscsim.lab.serve_faults import ServedFaults
+from iscsim.net.network import Recorder
 from iscsim.net.reasons import reason_of
-from iscsim.net.rpc import RPCServer
+from iscsim.net.rpc import Method, RPCServer
 from iscsim.session.names import format_portal
 from iscsim.target.admin import TargetAdmin
 from iscsim.target.config import ServedTarget
@@ -41,11 +43,13 @@ async def serve_until_done(
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         recorder = None if pcap is None else stack.enter_context(open_recorder(pcap))
-        server = TargetServer(entity, recorder=recorder)
+        faults = ServedFaults(entity) if control is not None else None
+        server = _server(entity, recorder, faults)
         await _start(server)
         stack.push_async_callback(server.shut_down)
         if control is not None:
-            await _listen_for_control(stack, control, entity, stop)
+            methods = TargetAdmin(entity, stop.set).methods | (faults.methods if faults else {})
+            await _listen_for_control(stack, control, methods)
         stack.enter_context(_interrupts(stop))
         if command is not None:
             variables = environment(targets[0]) | ({"control": str(control)} if control else {})
@@ -63,10 +67,17 @@ async def _start(server: TargetServer) -> None:
         raise EnvironmentFailure(f"cannot listen on {error.filename}: {reason_of(error)}{hint}") from error
 
 
-async def _listen_for_control(
-    stack: AsyncExitStack, path: Path, entity: NetworkEntity, stop: asyncio.Event
-) -> None:
-    server = RPCServer(path, TargetAdmin(entity, stop.set).methods)
+def _server(entity: NetworkEntity, recorder: Recorder | None, faults: ServedFaults | None) -> TargetServer:
+    """Faults cost something, and can only come through the control socket."""
+    if faults is None:
+        return TargetServer(entity, recorder=recorder)
+    server = TargetServer(entity, recorder=recorder, network=faults.served_network, taps=faults.taps)
+    faults.use(server)
+    return server
+
+
+async def _listen_for_control(stack: AsyncExitStack, path: Path, methods: Mapping[str, Method]) -> None:
+    server = RPCServer(path, methods)
     try:
         await server.start()
     except OSError as error:

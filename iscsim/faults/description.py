@@ -10,9 +10,10 @@ from iscsim.faults.kinds import FaultKind, find_kind
 from iscsim.faults.match import checked_match
 from iscsim.faults.names import checked_name, hint
 from iscsim.faults.occasion import Hook
+from iscsim.faults.seconds import parse_seconds
 from iscsim.faults.rule import FaultRule
 
-__all__ = ["describe", "parse"]
+__all__ = ["describe", "parse", "shift_times"]
 
 _KEYS = ("id", "name", "at", "match", "when", "times", "scope", "must_fire", "parameters")
 _WHEN = ("nth", "every", "first", "after_bytes", "after", "until", "p", "gate", "expr")
@@ -126,3 +127,12 @@ def _expression(rule: FaultRule, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{rule.id}: expr is {str(value)[:60]!r}, expected a text")
     return value
+
+
+def shift_times(description: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """``description`` with ``after`` and ``until`` so much later: a loop's clock need not begin at 0."""
+    when = description.get("when") if isinstance(description, Mapping) else None
+    if not isinstance(when, Mapping) or not seconds:
+        return dict(description)
+    later = {name: parse_seconds(when[name]) + seconds for name in ("after", "until") if name in when}
+    return {**description, "when": {**when, **later}}

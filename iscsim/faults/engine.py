@@ -59,6 +59,8 @@ class FaultEngine:
         """Told of every rule that is added; taps are put in only where there is something to do."""
         self.removal_listeners: list[Callable[[FaultRule], None]] = []
         """Told of every rule that is removed."""
+        self.watchers: list[Callable[[Firing], None]] = []
+        """Told of every time a fault fires."""
         self.network = ""
         """``"memory"`` or ``"tcp"``, when faults that do not work on it are to be refused."""
         self.connection_numbers = itertools.count(1)
@@ -152,8 +154,11 @@ class FaultEngine:
             last = "; further ones are not logged" if rule.fired == _MOST_LOGGED else ""
             where = occasion.portal or occasion.unit or occasion.hook.value
             logger.warning("%s (%s)%s", comment, where, last)
+        firing = Firing(occasion.now, rule.id, rule.kind.name, comment)
         if len(self.firings) < _MOST_FIRINGS:
-            self.firings.append(Firing(occasion.now, rule.id, rule.kind.name, comment))
+            self.firings.append(firing)
+        for watcher in self.watchers:
+            watcher(firing)
 
     def comment(self, rule: FaultRule) -> str:
         """What a capture shows on the frame, and the log in its line."""

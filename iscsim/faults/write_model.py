@@ -75,6 +75,11 @@ class WriteModel:
             self._doubts.pop(number, None)
             self._written[number] = None
 
+    @property
+    def written(self) -> list[int]:
+        """The blocks somebody has written, ascending."""
+        return sorted(self._written)
+
     def expected(self, lba: int) -> tuple[bytes, ...]:
         """What the block may hold; one thing where there is no doubt."""
         return (bytes(self._content.read(lba, 1)), *self._doubts.get(lba, ()))

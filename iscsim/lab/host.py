@@ -84,13 +84,24 @@ class LabHost:
     ) -> AttachedVolume:
         """Attach what a ``connection_info`` describes, or a LUN of a target over all its portals.
 
-        Raises `iscsim.openstack.attach.NoPathWorks` when no path works, `ConfigError` for a wrong description.
+        Raises `iscsim.openstack.attach.NoPathWorks`, or `ConfigError` for a wrong description.
         """
         info = self._connection_info(volume, lun)
         found = await attach(info, **self._options(options))
-        for path in found.paths:
-            self.watch(path.session, host=self.name, target=path.spec.target_name, portal=path.spec.portal)
+        self._watch_paths(found, known=[])
         return found
+
+    def _watch_paths(self, volume: AttachedVolume, known: list[Session]) -> None:
+        for path in volume.paths:
+            if path.session not in known:
+                names = {"target": path.spec.target_name, "portal": path.spec.portal}
+                self.watch(path.session, host=self.name, **names)
+
+    async def reconnect(self, volume: AttachedVolume, **options: Any) -> None:
+        """Try the paths of ``volume`` that do not work again; `AttachedVolume.failed` says why some do not."""
+        known = [path.session for path in volume.paths]
+        await volume.reconnect(**self._options({"chap": volume.info.chap, **options}))
+        self._watch_paths(volume, known)
 
     def _connection_info(
         self, volume: LiveTarget | ConnectionInfo | Mapping[str, Any], lun: int

@@ -84,6 +84,15 @@ class Oracles:
         """Judge a session of one of our hosts."""
         self._sessions.append((host, session))
 
+    @property
+    def errors(self) -> int:
+        """How many errors the targets have told of so far."""
+        return len(self._errors)
+
+    def forgive_since(self, count: int) -> None:
+        """Errors after the first ``count`` were wanted."""
+        del self._errors[count:]
+
     def _note(self, portal: str, peer: str, message: str) -> None:
         if len(self._errors) < _MOST_ERRORS:
             self._errors.append((portal, peer, message))

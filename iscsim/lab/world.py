@@ -23,6 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from iscsim.errors import ConfigError, FaultError
 from iscsim.faults.conditions import FaultyConditions, known_of
+from iscsim.faults.description import shift_times
 from iscsim.faults.engine import FaultEngine
 from iscsim.faults.faulty_device_server import FaultyDeviceServer
 from iscsim.faults.pdu_tap import FaultTaps
@@ -91,10 +92,11 @@ class Lab:
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        self.trace = Trace(self.loop.time, path=self._trace_path)
+        self._begun = begun = self.loop.time()
+        self.trace = Trace(lambda: self.loop.time() - begun, path=self._trace_path)
         self._stack.callback(self.trace.close)
         self.trace.listeners.append(self.oracles.excuses.learn)
-        self.faults = FaultEngine(self.seed, self.trace)
+        self.faults = FaultEngine(self.seed, self.trace, clock=self.loop.time)
         self.faults.network = self.network_name
         self.faults.file_exists = os.path.exists
         self._wire = TracedWire(self.trace)
@@ -134,12 +136,16 @@ class Lab:
         ``options`` are those of `Lab`.
         """
         lab = cls(**options)
+        return lab.run_with(lambda: main(lab))
+
+    def run_with(self, main: Callable[[], Awaitable[Result]]) -> Result:
+        """Run ``main`` in this lab, on the loop its network needs."""
 
         async def whole() -> Result:
-            async with lab:
-                return await main(lab)
+            async with self:
+                return await main()
 
-        if lab.network is not None:
+        if self.network is not None:
             return run_virtual(whole())
         from iscsim.net.runner import run
 
@@ -243,8 +249,11 @@ class Lab:
         return self.faults.add(name, **{key: self.addresses.translated(each) for key, each in given.items()})
 
     def add_fault(self, description: Mapping[str, Any]) -> FaultRule:
-        """Arm the fault of a ``[[fault]]`` table. Raises `ConfigError`."""
-        return self.faults.add_description(self.addresses.translated(description))
+        """Arm the fault of a ``[[fault]]`` table; its times count from the lab's beginning.
+
+        Raises `ConfigError`."""
+        shifted = shift_times(self.addresses.translated(description), self._begun)
+        return self.faults.add_description(shifted)
 
     def flag(self, name: str, up: bool = True) -> None:
         """Raise or lower what gates of faults wait for."""

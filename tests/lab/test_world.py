@@ -126,7 +126,7 @@ def test_session_left_open_is_named() -> None:
 
 def test_protocol_error_nobody_expected_is_named() -> None:
     async def main(lab: Lab) -> None:
-        target = await lab.target()
+        await lab.target()
         _, writer = await asyncio.open_connection("10.245.47.95", 3260)
         writer.write(bytes(48))
         await writer.drain()
@@ -140,7 +140,7 @@ def test_protocol_error_nobody_expected_is_named() -> None:
 def test_protocol_error_somebody_expects_is_none() -> None:
     async def main(lab: Lab) -> None:
         lab.expect_error("RFC 7143")
-        target = await lab.target()
+        await lab.target()
         _, writer = await asyncio.open_connection("10.245.47.95", 3260)
         writer.write(bytes(48))
         await writer.drain()

@@ -1,0 +1,127 @@
+"""``iscsim fault``: break what a running ``iscsim serve --control`` serves, and mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from iscsim.cli.arguments import JSONOption
+from iscsim.cli.errors import EnvironmentFailure
+from iscsim.cli.output import print_json, print_rows
+from iscsim.errors import ConfigError, ConnectionFailed
+
+fault = typer.Typer(
+    name="fault",
+    help="Break what a running target serves: add, list, remove and reset faults.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+ControlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SOCKET", envvar="ISCSIM_CONTROL", help="That of iscsim serve --control.", show_envvar=True
+    ),
+]
+_COLUMNS = ("id", "name", "parameters", "match", "when", "fired", "armed")
+
+
+def _call(control: Path | None, method: str, **params: Any) -> Any:
+    from iscsim.net.reasons import reason_of
+    from iscsim.net.rpc import INVALID_PARAMS, RPCError, call
+
+    if control is None:
+        raise ConfigError("which target? --control or $ISCSIM_CONTROL names the socket of iscsim serve")
+    try:
+        return call(control, method, **params)
+    except RPCError as error:
+        if error.code == INVALID_PARAMS:
+            raise ConfigError(str(error)) from None
+        raise ConnectionFailed(str(error)) from None
+    except OSError as error:
+        raise EnvironmentFailure(f"{control}: {reason_of(error)}") from error
+
+
+def _pairs(what: str, texts: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts or []:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"{what} {text!r}: expected KEY=VALUE")
+        found[key] = value
+    return found
+
+
+@fault.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As login.delay; docs/reference/faults/.")],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", "-a", metavar="KEY=VALUE", help="A parameter. May be repeated."),
+    ] = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="What it befalls: portal=..., lun=... May be repeated."),
+    ] = None,
+    nth: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Which occasion. May be repeated.")
+    ] = None,
+    every: Annotated[int | None, typer.Option(metavar="N", min=1, help="Every so many occasions.")] = None,
+    first: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first so many.")] = None,
+    probability: Annotated[
+        float | None, typer.Option("--probability", "-p", metavar="P", help="With this probability.")
+    ] = None,
+    times: Annotated[int | None, typer.Option(metavar="N", min=1, help="No more than so often.")] = None,
+    expr: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Only where this holds.")] = None,
+    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="What it is called.")] = None,
+    control: ControlOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Arm a fault.
+
+    \b
+    Examples:
+      iscsim fault add login.delay -a seconds=20 --control /tmp/control.sock
+      iscsim fault add medium.read --match lun=1 --nth 3 --control /tmp/control.sock
+    """
+    given = {"nth": nth or None, "every": every, "first": first, "p": probability, "expr": expr}
+    when = {key: value for key, value in given.items() if value is not None}
+    described: dict[str, Any] = {"name": name, "when": when}
+    described |= {"parameters": _pairs("attribute", attribute), "match": _pairs("match", match)}
+    described |= {key: value for key, value in (("times", times), ("id", id)) if value is not None}
+    row = _call(control, "fault.add", fault=described)
+    if json:
+        print_json(row)
+    else:
+        print(row["id"])
+
+
+@fault.command(name="list")
+def list_faults(control: ControlOption = None, json: JSONOption = False) -> None:
+    """List the faults that are armed, and how often each has fired."""
+    rows = _call(control, "fault.list")
+    shown = rows if json else [{name: _shown(row.get(name)) for name in _COLUMNS} for row in rows]
+    print_rows(shown, _COLUMNS, as_json=json, empty="no faults")
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={each}" for key, each in value.items() if each is not None)
+    return value
+
+
+@fault.command()
+def remove(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As fault list shows it.")],
+    control: ControlOption = None,
+) -> None:
+    """Disarm a fault; what it did is made good where that is possible."""
+    _call(control, "fault.remove", id=id)
+
+
+@fault.command()
+def reset(control: ControlOption = None) -> None:
+    """Disarm all faults."""
+    _call(control, "fault.reset")
