@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
 
-.PHONY: help demo test check interop conformance bench fuzz format clean peers
+.PHONY: help demo test simulate check interop conformance bench fuzz format clean peers
 
 help:            ## Show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: $(STAMP)   ## Attach, use and detach one volume over two portals
 
 test: $(STAMP)   ## Run the tests that need nothing but this clone
 	$(BIN)/pytest -n auto -q --ignore=tests/interop --ignore=tests/fuzz
+
+simulate: $(STAMP) ## Play the mixed scenario with 200 seeds
+	ISCSIM_SEEDS=200 $(BIN)/pytest -n auto -q tests/simulation
 
 check: $(STAMP)  ## Lint, format, types, floors, citations, the page on conformance
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[Make, int]] = {
     "net.blackhole": (_on_portal(), 0),
     "net.refuse": (_on_portal(), 0),
     "net.unreachable": (_on_portal(), 0),
-    "net.latency": (_on_portal(delay=0.05, jitter=0.02), 0),
+    "net.latency": (_on_portal(delay=0.05, jitter=0.02, dist="uniform"), 0),
     "net.loss": (_on_portal(p=0.1), 0),
     "net.reorder": (_on_portal(p=0.2), 0),
     "net.dup": (_on_portal(p=0.2), 0),

@@ -1,0 +1,80 @@
+"""Playing scenarios: the examples end well, and what does not end well is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iscsim import ConfigError
+from iscsim.lab.play import play, shrink_faults
+from iscsim.lab.scenario import Scenario, parse_scenario, read_scenario
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.toml"))
+
+
+def scenario(*steps: dict[str, Any], faults: list[dict[str, Any]] | None = None, **more: Any) -> Scenario:
+    return parse_scenario({"target": [{"luns": ["1=1M"]}], "step": list(steps), "fault": faults or [], **more})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_ends_well_and_the_same_again(path: Path) -> None:
+    first, again = play(read_scenario(path)), play(read_scenario(path))
+    assert (first.problems, first.unfired) == ([], [])
+    assert first.sha256 == again.sha256
+
+
+def test_the_scenario_with_the_chap_failure_runs_on_tcp() -> None:
+    path = next(path for path in EXAMPLES if path.stem == "chap-failure")
+    outcome = play(read_scenario(path).with_options(network="tcp"))
+    assert (outcome.problems, outcome.unfired) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "steps, what",
+    [
+        ([{"do": "login", "expect": "LoginFailed"}], "step 1 (login): it worked, expected LoginFailed"),
+        ([{"do": "login", "portal": "10.245.47.99:3260"}], "ConnectionFailed"),
+        ([{"do": "login", "portal": "10.245.47.99:3260", "expect": "LoginFailed"}], "expected LoginFailed"),
+        ([{"do": "scan", "luns": [2]}], "luns: [1], expected [2]"),
+        ([{"do": "sleep", "seconds": 2, "takes": 1}], "it took 2.000 s, expected 1 s"),
+        ([{"do": "login"}], "left a session behind"),
+        ([{"do": "attach"}, {"do": "paths", "working": 2}], "working paths: 1, expected 2"),
+    ],
+)
+def test_what_fails_is_named(steps: list[dict[str, Any]], what: str) -> None:
+    (problem, *_) = play(scenario(*steps)).problems
+    assert what in problem
+
+
+@pytest.mark.parametrize(
+    "step, what",
+    [
+        ({"do": "login", "host": "x"}, "no host 'x'"),
+        ({"do": "login", "target": "iqn.2026-11.test:x"}, "no target"),
+        ({"do": "login", "portal": 7}, "has 1 portals, no portal 7"),
+        ({"do": "detach"}, "nothing is open as 'volume'"),
+        ({"do": "login", "expect": "LoginFaild"}, "did you mean 'LoginFailed'"),
+    ],
+)
+def test_what_is_not_there_is_a_mistake_in_the_file(step: dict[str, Any], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        play(scenario(step, host=[{"name": "compute"}]))
+
+
+def test_fault_that_does_not_fire_is_told() -> None:
+    outcome = play(scenario({"do": "scan"}, faults=[{"name": "medium.write"}]))
+    assert outcome.problems == []
+    assert "never fired" in outcome.unfired[0]
+
+
+def test_steps_wait_for_their_time() -> None:
+    outcome = play(scenario({"do": "sleep", "seconds": 1, "at": 5}, {"do": "scan", "after": "2s"}))
+    assert [round(each.begun, 3) for each in outcome.steps] == [5.0, 8.0]
+
+
+def test_faults_that_have_nothing_to_do_with_it_are_left_out() -> None:
+    names = ["ua.power_on", "net.refuse", "tcp.slicer", "net.dup"]
+    plan = scenario({"do": "scan"}, faults=[{"name": name} for name in names])
+    assert [fault["name"] for fault in shrink_faults(plan).faults] == ["net.refuse"]
