@@ -296,13 +296,13 @@ class TargetServer:
         self._listeners: list[Listener] = []
         self._protocols: dict[TargetProtocol, None] = {}  # a set that keeps its order
         self._max_connections = connections_allowed() if max_connections is None else max_connections
-        self._closed = False
+        self._closed = self._started = False
         self.paused = False
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def start(self) -> None:
-        """Listen on every portal.
+        """Listen on every portal; nothing, when that is done or under way.
 
         Raises:
             OSError: a portal's address cannot be used; ``filename`` says which.
@@ -310,6 +310,9 @@ class TargetServer:
         """
         if not self.entity.portals:
             raise ConfigError("a target needs at least one portal")
+        if self._started:  # two who end an outage both start it
+            return
+        self._started = True
         self._closed = self.entity.closing = False
         try:
             for portal in self.entity.portals:
@@ -367,7 +370,7 @@ class TargetServer:
         await self.close()
 
     def _stop_listening(self) -> None:
-        self._closed = True
+        self._closed, self._started = True, False
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()

@@ -15,7 +15,9 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.toml
 
 
 def scenario(*steps: dict[str, Any], faults: list[dict[str, Any]] | None = None, **more: Any) -> Scenario:
-    return parse_scenario({"target": [{"luns": ["1=1M"]}], "step": list(steps), "fault": faults or [], **more})
+    return parse_scenario(
+        {"target": [{"luns": ["1=1M"]}], "step": list(steps), "fault": faults or [], **more}
+    )
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -26,7 +26,10 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.toml
         ("[[target]]\nportals = 0", "expected a list of ADDRESS:PORT, or how many"),
         ("[[fault]]\nname = 'net.blakhole'", "did you mean 'net.blackhole'?"),
         ("[[fault]]\nname = 'net.blackhole'\nwen = {}", "[[fault]] 1: unknown key"),
-        ("[[fault]]\nid = 'a'\nname = 'net.loss'\n[[fault]]\nid = 'a'\nname = 'net.dup'", "two faults have the id"),
+        (
+            "[[fault]]\nid = 'a'\nname = 'net.loss'\n[[fault]]\nid = 'a'\nname = 'net.dup'",
+            "two faults have the id",
+        ),
         ("[[step]]\nat = 1", "[[step]] 1: unknown step ''"),
         ("[[step]]\ndo = 'attatch'", "did you mean 'attach'?"),
         ("[[step]]\ndo = 'attach'\nlum = 1", "[[step]] 1 (attach): unknown key 'lum' (did you mean 'lun'?)"),

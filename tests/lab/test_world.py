@@ -209,3 +209,14 @@ def test_a_lab_works_within_any_running_loop() -> None:
 
     asyncio.run(main())
     run_virtual(main())
+
+
+def test_outages_that_overlap_end_with_the_target_back() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target()
+        lab.fault("target.restart", after=3)
+        lab.fault("target.failover", gap=3)
+        await lab.settle(5)
+        assert [unit.number for unit in await lab.host("compute").scan(target)] == [1]
+
+    Lab.run(main)
