@@ -10,8 +10,8 @@ from iscsim.faults.kinds import FaultKind, find_kind
 from iscsim.faults.match import checked_match
 from iscsim.faults.names import checked_name, hint
 from iscsim.faults.occasion import Hook
-from iscsim.faults.seconds import parse_seconds
 from iscsim.faults.rule import FaultRule
+from iscsim.faults.seconds import parse_seconds
 
 __all__ = ["describe", "parse", "shift_times"]
 

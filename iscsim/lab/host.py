@@ -98,7 +98,7 @@ class LabHost:
                 self.watch(path.session, host=self.name, **names)
 
     async def reconnect(self, volume: AttachedVolume, **options: Any) -> None:
-        """Try the paths of ``volume`` that do not work again; `AttachedVolume.failed` says why some do not."""
+        """Try the paths of ``volume`` that do not work again; its ``failed`` says why some still do not."""
         known = [path.session for path in volume.paths]
         await volume.reconnect(**self._options({"chap": volume.info.chap, **options}))
         self._watch_paths(volume, known)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from iscsim.cli.faults import fault
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process.terminate()
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 TARGET = "iqn.2026-11.org.iscsim:disk"
 
 
@@ -107,3 +111,11 @@ def test_socket_is_its_owners_and_survives_garbage(cli: Any, served: tuple[str, 
             except ConnectionError:
                 continue  # a line beyond the limit ends the conversation
     assert cli("fault", "list", "--control", str(control)).code == 0
+
+
+def test_reference_names_every_command_and_option() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name, command in typer.main.get_command(fault).commands.items():  # type: ignore[attr-defined]
+        assert f"iscsim fault {name}" in text
+        options = [option for each in command.params for option in each.opts if option.startswith("-")]
+        assert [option for option in options if option not in text] == []

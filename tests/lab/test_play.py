@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ def test_example_ends_well_and_the_same_again(path: Path) -> None:
 def test_the_scenario_with_the_chap_failure_runs_on_tcp() -> None:
     path = next(path for path in EXAMPLES if path.stem == "chap-failure")
     outcome = play(read_scenario(path).with_options(network="tcp"))
+    assert (outcome.problems, outcome.unfired) == ([], [])
+
+
+def test_the_scenario_of_the_documentation_ends_well() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "scenarios.md"
+    body = re.search(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert body is not None
+    outcome = play(parse_scenario(tomllib.loads(body[1])))
     assert (outcome.problems, outcome.unfired) == ([], [])
 
 

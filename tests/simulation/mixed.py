@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -165,7 +166,9 @@ async def _live(lab: Lab, disk: Disk) -> None:
 
 
 async def _converge(disk: Disk) -> None:
-    while not await disk.attach():
+    for _ in itertools.count():
+        if await disk.attach():
+            return
         await asyncio.sleep(1)
 
 
