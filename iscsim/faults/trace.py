@@ -10,6 +10,8 @@ from typing import IO, Any
 
 __all__ = ["Trace"]
 
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 class Trace:
     """JSON lines, each with its virtual time, and the SHA-256 of all of them.
@@ -32,7 +34,7 @@ class Trace:
     def add(self, event: str, **details: Any) -> None:
         """One more line. ``details`` are JSON's kinds of values."""
         entry = {"at": round(self.clock(), 9), "event": event, **details}
-        line = json.dumps(entry, sort_keys=True, separators=(",", ":"))
+        line = _ENCODE(entry)
         self._hash.update(line.encode() + b"\n")
         self.count += 1
         if len(self.lines) < self._keep:

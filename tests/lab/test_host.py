@@ -1,0 +1,58 @@
+"""A host of a lab: sessions, scans, discovery, volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iscsim import ConfigError, ConnectionFailed
+from iscsim.lab import Lab
+
+
+def test_host_logs_in_with_its_own_name_and_address() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target()
+        host = lab.host("compute", "10.245.47.93")
+        async with host.connect(target):
+            (session,) = target.sessions
+            assert session.initiator_name == host.initiator_name == "iqn.2026-11.org.iscsim:compute"
+
+    Lab.run(main)
+
+
+def test_refused_login_is_in_the_trace() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target()
+        lab.fault("net.refuse")
+        with pytest.raises(ConnectionFailed):
+            await lab.host("compute").connect(target)
+        assert any(
+            '"event":"login failed"' in line and '"host":"compute"' in line for line in lab.trace.lines
+        )
+
+    Lab.run(main)
+
+
+def test_lost_path_comes_back_by_reconnecting() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target(portals=2)
+        host = lab.host("compute")
+        volume = await host.attach(target)
+        lab.fault("tcp.reset", portal=target.portals[0]).times(1)
+        await volume.device.check()
+        assert len(volume.working) == 1
+        await host.reconnect(volume)
+        assert len(volume.working) == 2
+        await host.detach(volume)
+
+    Lab.run(main)
+
+
+@pytest.mark.parametrize("volume", [7, "iqn.2026-11.test:a"])
+def test_attach_takes_no_other_thing(volume: Any) -> None:
+    async def main(lab: Lab) -> None:
+        with pytest.raises(ConfigError, match="a target or a connection_info"):
+            await lab.host("compute").attach(volume)
+
+    Lab.run(main)
