@@ -88,7 +88,7 @@ def test_plain_tests_need_no_pytest_asyncio(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PLAIN, test_async=OURS.replace("@pytest.mark.asyncio", ""))
     result = run(pytester, "-p", "no:asyncio")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["an async test with iscsi_lab needs pytest-asyncio, *"])
+    result.stdout.fnmatch_lines(["an async test with iscsi_lab needs pytest-asyncio and *"])
 
 
 def test_loop_that_has_no_virtual_time_is_named_as_the_reason(pytester: pytest.Pytester) -> None:
@@ -117,8 +117,9 @@ def test_run_is_refused_where_a_test_can_await(pytester: pytest.Pytester) -> Non
 
 
 def test_plugin_imports_nothing_heavy() -> None:
-    heavy = "('asyncio', 'iscsim.lab', 'iscsim.pdu', 'iscsim.scsi', 'iscsim.faults', 'scapy', 'construct')"
-    code = f"import iscsim.pytest_plugin, sys; print([name for name in {heavy} if name in sys.modules])"
+    heavy = "('iscsim.lab', 'iscsim.pdu', 'iscsim.scsi', 'iscsim.faults.engine', 'scapy', 'construct')"
+    modules = "iscsim.pytest_plugin, iscsim.pytest_plugin.asynchronous"
+    code = f"import {modules}, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
@@ -272,7 +273,7 @@ def test_test_that_came_to_no_end_is_not_judged(pytester: pytest.Pytester, stop:
 
 
 def test_error_that_is_expected_fails_nobody(pytester: pytest.Pytester) -> None:
-    body = "iscsi_faults.lab.expect_error('opcode'); await garbage(iscsi_target.portal)"
+    body = "iscsi_faults.lab.expect_error('during login'); await garbage(iscsi_target.portal)"
     pytester.makepyfile(JUDGING.format(body=body, stop=""))
     run(pytester, *AUTO).assert_outcomes(passed=1)
 

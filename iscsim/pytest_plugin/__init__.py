@@ -106,8 +106,8 @@ def _lab_fixture(request: pytest.FixtureRequest) -> str:
     mark = request.node.get_closest_marker("asyncio")
     if mark is None or not request.config.pluginmanager.hasplugin("iscsim-asyncio"):
         pytest.fail(
-            "an async test with iscsi_lab needs pytest-asyncio, and @pytest.mark.asyncio or asyncio_mode=auto; "
-            "a plain one can use iscsi_lab.run(coroutine)",
+            "an async test with iscsi_lab needs pytest-asyncio and @pytest.mark.asyncio or asyncio_mode=auto;"
+            " a plain one can use iscsi_lab.run(coroutine)",
             pytrace=False,
         )
     from iscsim.pytest_plugin.asynchronous import fixture_of
@@ -133,7 +133,8 @@ def _iscsim_plain_lab(request: pytest.FixtureRequest) -> Iterator[PytestLab]:
 
 def new_world(request: pytest.FixtureRequest) -> TestWorld:
     """What is to be the world of this test."""
-    from iscsim.pytest_plugin.world import TestWorld, settings_of
+    from iscsim.pytest_plugin.settings import settings_of
+    from iscsim.pytest_plugin.world import TestWorld
 
     several = getattr(request.node, "callspec", None)
     settings = settings_of(request.node, several.params.get(_SEED) if several is not None else None)

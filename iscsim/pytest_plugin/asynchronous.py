@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
 from iscsim.pytest_plugin import LAB, new_world
-from iscsim.pytest_plugin.world import PytestLab, settings_of
+from iscsim.pytest_plugin.settings import settings_of
+
+if TYPE_CHECKING:
+    from iscsim.pytest_plugin.world import PytestLab
 
 LoopFactories = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
 _SCOPES = ("function", "class", "module", "package", "session")
@@ -44,7 +47,7 @@ def _name(scope: str) -> str:
     return f"_iscsim_lab_on_the_loop_of_the_{scope}"
 
 
-def _make_fixture(scope: str) -> Any:
+def _make_fixture(scope: Any) -> Any:
     @pytest_asyncio.fixture(loop_scope=scope, name=_name(scope))
     async def lab_on_a_loop(request: pytest.FixtureRequest) -> AsyncIterator[PytestLab]:
         world = new_world(request)

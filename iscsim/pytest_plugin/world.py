@@ -4,72 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from iscsim.errors import ConfigError
 from iscsim.faults.engine import Firing
-from iscsim.faults.names import checked_name
 from iscsim.faults.rule import FaultRule
 from iscsim.lab import Lab
 from iscsim.net.virtual_loop import VirtualLoop
+from iscsim.pytest_plugin.settings import Settings
 
-__all__ = ["Faults", "PytestLab", "Settings", "TestWorld", "settings_of"]
+__all__ = ["Faults", "PytestLab", "TestWorld"]
 
 Result = TypeVar("Result")
 _NO_VIRTUAL_TIME = (
     "the loop of this test has no virtual time: that needs pytest-asyncio 1.4 or newer and no other plugin's"
     " loop; a plain test can use iscsi_lab.run(coroutine), and @pytest.mark.iscsim(network='tcp') real time"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the mark ``iscsim`` takes; ``faults`` are names, or descriptions as ``[[fault]]`` tables have."""
-
-    network: str = "memory"
-    seed: int = 0
-    faults: Sequence[Any] = ()
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether the test runs in virtual time."""
-        return self.network == "memory"
-
-    @property
-    def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop]:
-        """What makes the loop for it."""
-        return VirtualLoop if self.is_virtual else asyncio.new_event_loop
-
-
-def settings_of(item: pytest.Item, seed: int | None = None) -> Settings:
-    """What the marks of a test say, the nearest one first, and the options of the run.
-
-    A ``seed`` goes before that of the option, which goes before that of the mark: it is for replays.
-    """
-    given: dict[str, Any] = {}
-    network, option = item.config.getoption("--iscsim-network"), item.config.getoption("--iscsim-seed")
-    if network is not None:
-        given["network"] = network
-    for mark in reversed(list(item.iter_markers("iscsim"))):
-        given |= _checked(mark)
-    seeds = [each for each in (seed, option) if each is not None]
-    return Settings(**given | ({"seed": seeds[0]} if seeds else {}))
-
-
-def _checked(mark: pytest.Mark) -> dict[str, Any]:
-    if mark.args:
-        raise pytest.UsageError(f"@pytest.mark.iscsim takes names with values, not {mark.args[0]!r:.60}")
-    try:
-        for key in mark.kwargs:
-            checked_name("argument of @pytest.mark.iscsim", key, Settings.__dataclass_fields__)
-    except ConfigError as error:
-        raise pytest.UsageError(str(error)) from None
-    return dict(mark.kwargs)
 
 
 class PytestLab(Lab):
@@ -107,7 +60,7 @@ class Faults:
 
 
 class TestWorld:
-    """A lab from the beginning of its test to the last word on it. ``place`` is the directory of its files."""
+    """A lab from the beginning of its test to the last word on it; ``place`` is where its files go."""
 
     __test__ = False  # not a class of tests
 
