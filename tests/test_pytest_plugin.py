@@ -59,7 +59,9 @@ def run(pytester: pytest.Pytester, *options: str, xdist: bool = False) -> pytest
     """pytest in the directory of ``pytester``: without what this project configures."""
     scope = ("-o", "asyncio_default_fixture_loop_scope=function") if "no:asyncio" not in options else ()
     fixed = ("-W", "error", "-p", "no:cacheprovider", *(() if xdist else ("-p", "no:xdist")), *scope)
-    return pytester.runpytest_subprocess(*fixed, *options, timeout=60)
+    if xdist:
+        return pytester.runpytest_subprocess(*fixed, *options, timeout=60)
+    return pytester.runpytest_inprocess(*fixed, *options)
 
 
 # -- loops -----------------------------------------------------------------------------------------------
