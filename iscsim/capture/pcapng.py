@@ -153,10 +153,13 @@ class PcapngWriter:
             OSError: so much had been gathered that it was written, and the file did not take it.
         """
         length = sum(map(len, parts))
-        options = b"" if comment is None else encode_options([(OPT_COMMENT, _comment(comment))])
-        padding = -length % 4
-        total_length = _PACKET_OVERHEAD + length + padding + len(options)
-        timestamp = max(0, int(now * 1e9) + self._epoch_offset_ns)
+        behind = _PADDING[-length % 4]
+        if comment is not None:
+            behind += encode_options([(OPT_COMMENT, _comment(comment))])
+        total_length = _PACKET_OVERHEAD + length + len(behind)
+        timestamp = int(now * 1e9) + self._epoch_offset_ns
+        if timestamp < 0:
+            timestamp = 0
         head = _ENHANCED_PACKET.pack(
             ENHANCED_PACKET_TYPE,
             total_length,
@@ -166,11 +169,10 @@ class PcapngWriter:
             length,
             length + left_out,
         )
-        tail = _PADDING[padding] + options + _TRAILER.pack(total_length)
-        self._gather((head, *parts, tail), total_length)
+        self._gather((head, *parts, behind + _TRAILER.pack(total_length)), total_length)
 
     def _gather(self, parts: Iterable[Buffer], size: int) -> None:
-        self._pending.extend(parts)
+        self._pending += parts
         self._pending_size += size
         if self._pending_size >= _FLUSH_AT_SIZE:
             self.flush()
