@@ -31,6 +31,7 @@ LOADS: dict[Load, tuple[Measure, Measure]] = {
     Load.READ: (loads.read_with_iscsi_perf, loads.read_with_iscsi_perf),
     Load.WRITE: (loads.write_with_qemu, loads.write_with_qemu),
     Load.INITIATOR: (loads.read_with_our_initiator, loads.read_with_iscsi_perf),
+    Load.CAPTURE: (loads.read_with_iscsi_perf, loads.read_with_iscsi_perf),
 }
 
 
@@ -87,7 +88,11 @@ def both_targets(rows: list[Row], directory: Path) -> Iterator[dict[str, int]]:
     with ExitStack() as stack:
         ours, _ = stack.enter_context(iscsim_target(str(image), directory))
         ports = {"iscsim": ours, "iscsim initiator": ours, "libiscsi": ours}
-        if any(row.load is not Load.INITIATOR for row in rows):
+        kinds = {row.load for row in rows}
+        if Load.CAPTURE in kinds:
+            capture = ("--pcap", str(directory / "bench.pcapng"))
+            ports["iscsim --pcap"], _ = stack.enter_context(iscsim_target(str(image), directory, *capture))
+        if kinds & {Load.READ, Load.WRITE}:
             ports["tgtd"] = stack.enter_context(tgtd_target(image, directory))
         yield ports
 

@@ -16,6 +16,7 @@ _NEEDED = {
     Load.READ: (("iscsi-perf", "libiscsi-bin"), ("tgtd", "tgt"), ("tgtadm", "tgt")),
     Load.WRITE: (("qemu-img", "qemu-utils"), ("tgtd", "tgt"), ("tgtadm", "tgt")),
     Load.INITIATOR: (("iscsi-perf", "libiscsi-bin"),),
+    Load.CAPTURE: (("iscsi-perf", "libiscsi-bin"),),
 }
 
 

@@ -18,6 +18,8 @@ class Load(Enum):
     """``qemu-img bench -w``: iscsim's target against tgtd."""
     INITIATOR = auto()
     """Reads from one iscsim target: our initiator against ``iscsi-perf``."""
+    CAPTURE = auto()
+    """``iscsi-perf`` reads: ``iscsim serve`` with ``--pcap`` against without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Row:
         """Ours and theirs."""
         if self.load is Load.INITIATOR:
             return "iscsim initiator", "libiscsi"
+        if self.load is Load.CAPTURE:
+            return "iscsim --pcap", "iscsim"
         return "iscsim", "tgtd"
 
 
@@ -48,6 +52,8 @@ ROWS = (
     Row("write-128k-8", "write 128 KiB sequential, depth 8", Load.WRITE, 128 * KIB, 8, 1.5),
     Row("initiator-4k-32", "initiator 4 KiB random, depth 32", Load.INITIATOR, 4 * KIB, 32, 0.4, random=True),
     Row("initiator-128k-8", "initiator 128 KiB sequential, depth 8", Load.INITIATOR, 128 * KIB, 8, 0.8),
+    Row("pcap-4k-32", "--pcap, read 4 KiB random, depth 32", Load.CAPTURE, 4 * KIB, 32, 0.5, random=True),
+    Row("pcap-128k-8", "--pcap, read 128 KiB sequential, depth 8", Load.CAPTURE, 128 * KIB, 8, 0.7),
 )
 
 

@@ -82,8 +82,8 @@ def url(port: int, lun: int = 1) -> str:
 
 
 @contextmanager
-def iscsim_target(lun: str, directory: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """``iscsim serve`` with LUN 1 as the specification says: (port, process)."""
+def iscsim_target(lun: str, directory: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """``iscsim serve`` with LUN 1 as the specification says, and ``options``: (port, process)."""
     port = free_port()
     command = [
         *iscsim_command(),
@@ -94,8 +94,9 @@ def iscsim_target(lun: str, directory: Path) -> Iterator[tuple[int, subprocess.P
         IQN,
         "--lun",
         f"1={lun}",
+        *options,
     ]
-    with started(command, port, directory / "iscsim.log") as process:
+    with started(command, port, directory / f"iscsim-{port}.log") as process:
         yield port, process
 
 

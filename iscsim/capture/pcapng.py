@@ -8,6 +8,8 @@ says inside Wireshark that it is one. Reading goes through scapy, which knows ev
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +60,10 @@ END_OF_OPTIONS: Final = bytes(4)
 _ENHANCED_PACKET = quick(ENHANCED_PACKET)
 _TRAILER = quick(TRAILER)
 _PACKET_OVERHEAD = _ENHANCED_PACKET.size + _TRAILER.size
+_PADDING = tuple(bytes(length) for length in range(4))
 _MAX_COMMENT_LENGTH = 32_768
 _FLUSH_AT_SIZE = 1 << 20
+_MAX_PIECES = 1024  # IOV_MAX of Linux
 _SCAPY_READ_SIZE = 1 << 18  # iterating over a scapy reader cuts packets at 65535 bytes
 
 Options = Sequence[tuple[int, bytes]]
@@ -80,9 +84,8 @@ def _encode_block(layout: Struct, fields: dict[str, int], options: Options) -> b
     return bytes(head + encoded_options + TRAILER.build({"block_total_length": length}))
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: BinaryIO, view: memoryview) -> None:
     """Write to a raw or buffered file; a raw one may take less than it is given."""
-    view = memoryview(data)
     while view:
         written = file.write(view)
         if written is None:
@@ -102,6 +105,7 @@ class PcapngWriter:
 
     def __init__(self, file: BinaryIO, *, epoch_offset_s: float = 0.0, application: str = "iscsim") -> None:
         self._file = file
+        self._gathers = isinstance(file, io.FileIO) and hasattr(os, "writev")
         self._epoch_offset_ns = round(epoch_offset_s * 1e9)
         self._interfaces: dict[str, int] = {}
         self._start = file.tell() if file.seekable() else None
@@ -133,18 +137,29 @@ class PcapngWriter:
         return self._interfaces[name]
 
     def packet(
-        self, interface: int, now: float, parts: Sequence[Buffer], *, comment: str | None = None
+        self,
+        interface: int,
+        now: float,
+        parts: Sequence[Buffer],
+        *,
+        comment: str | None = None,
+        left_out: int = 0,
     ) -> None:
         """Add one packet, given as the parts it consists of (copied at the next flush, not before).
+
+        The packet had ``left_out`` more bytes, which are not in the file.
 
         Raises:
             OSError: so much had been gathered that it was written, and the file did not take it.
         """
         length = sum(map(len, parts))
-        options = b"" if comment is None else encode_options([(OPT_COMMENT, _comment(comment))])
-        padding = -length % 4
-        total_length = _PACKET_OVERHEAD + length + padding + len(options)
-        timestamp = max(0, int(now * 1e9) + self._epoch_offset_ns)
+        behind = _PADDING[-length % 4]
+        if comment is not None:
+            behind += encode_options([(OPT_COMMENT, _comment(comment))])
+        total_length = _PACKET_OVERHEAD + length + len(behind)
+        timestamp = int(now * 1e9) + self._epoch_offset_ns
+        if timestamp < 0:
+            timestamp = 0
         head = _ENHANCED_PACKET.pack(
             ENHANCED_PACKET_TYPE,
             total_length,
@@ -152,13 +167,12 @@ class PcapngWriter:
             timestamp >> 32,
             timestamp & 0xFFFFFFFF,
             length,
-            length,
+            length + left_out,
         )
-        tail = bytes(padding) + options + _TRAILER.pack(total_length)
-        self._gather((head, *parts, tail), total_length)
+        self._gather((head, *parts, behind + _TRAILER.pack(total_length)), total_length)
 
     def _gather(self, parts: Iterable[Buffer], size: int) -> None:
-        self._pending.extend(parts)
+        self._pending += parts
         self._pending_size += size
         if self._pending_size >= _FLUSH_AT_SIZE:
             self.flush()
@@ -170,15 +184,22 @@ class PcapngWriter:
             OSError: the file did not take it. What was gathered is dropped and, where the file allows,
                 the half block is cut off again: the file stays readable up to the last flush.
         """
-        data = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_size = 0
+        pending, size = self._pending, self._pending_size
+        self._pending, self._pending_size = [], 0
         try:
-            _write_all(self._file, data)
+            written = self._write_at_once(pending)
+            if written < size:
+                _write_all(self._file, memoryview(b"".join(pending))[written:])
         except OSError:
             self._cut_off_half_block()
             raise
-        self._written_size += len(data)
+        self._written_size += size
+
+    def _write_at_once(self, pending: list[Buffer]) -> int:
+        """How many bytes a raw file took without their being joined first."""
+        if not self._gathers or len(pending) > _MAX_PIECES:
+            return 0
+        return os.writev(self._file.fileno(), pending)
 
     def _cut_off_half_block(self) -> None:
         if self._start is not None:

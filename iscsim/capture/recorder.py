@@ -14,8 +14,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
+from iscsim.capture.allowance import Allowance
 from iscsim.capture.claims import Claim, Claims
 from iscsim.capture.frames import Address
 from iscsim.capture.output import CaptureFile
@@ -25,6 +26,9 @@ from iscsim.errors import ConfigError
 from iscsim.pdu.digest import Buffer
 
 _log = logging.getLogger("iscsim.capture")
+
+WHOLE_RATE: Final = 32 << 20
+WHOLE_BURST: Final = 64 << 20
 
 Data = Buffer | Sequence[Buffer]
 
@@ -40,6 +44,12 @@ class ConnectionTap(Protocol):
 
     def from_server(self, data: Data, now: float, comment: str | None = None) -> None:
         """The server sent ``data``, in one write."""
+
+    def takes_whole(self, length: int, now: float) -> bool:
+        """Whether the next ``length`` bytes of the server can be told whole, or their headers only."""
+
+    def headers_from_server(self, pieces: Sequence[Buffer], now: float) -> None:
+        """The server sent ``pieces`` in one write, each a header or data; long data need not be recorded."""
 
     def closed(self, by_client: bool, now: float) -> None:
         """The connection was closed in order, by this end first."""
@@ -89,6 +99,15 @@ class RecordedConnection:
         now = self._recorder.at(now)
         self._record(lambda conversation: conversation.data(False, _joined(data), now, comment=comment))
 
+    def takes_whole(self, length: int, now: float) -> bool:
+        """See :class:`ConnectionTap`."""
+        return self._conversation is None or self._recorder.takes_whole(length, now)
+
+    def headers_from_server(self, pieces: Sequence[Buffer], now: float) -> None:
+        """See :class:`ConnectionTap`."""
+        now = self._recorder.at(now)
+        self._record(lambda conversation: conversation.headers(False, pieces, now))
+
     def closed(self, by_client: bool, now: float) -> None:
         """See :class:`ConnectionTap`."""
         now = self._recorder.at(now)
@@ -127,6 +146,8 @@ class Recorder(CaptureFile):
     ``time.monotonic``. ``show`` replaces the real
     addresses by emulated ones; after it, a portal on an ephemeral port is shown on ``portal_port`` (None: as
     it is). The file is complete after every event, so it can be read while the recorder runs.
+    With ``whole_rate``, in bytes a second, a target that sends more, after a burst of ``whole_burst`` bytes,
+    is recorded without its long data segments where it does; the packets still say how long they were.
 
     Raises:
         ConfigError: the file cannot be created.
@@ -141,6 +162,8 @@ class Recorder(CaptureFile):
         show: Callable[[Address], Address] | None = None,
         max_segment_length: int | None = None,
         clock: Callable[[], float] | None = None,
+        whole_rate: float | None = None,
+        whole_burst: int = WHOLE_BURST,
     ) -> None:
         super().__init__(path_or_file, epoch_offset_s=epoch_offset_s)
         self._clock = clock
@@ -149,10 +172,21 @@ class Recorder(CaptureFile):
         self._max_segment_length = max_segment_length
         self._claims = Claims()
         self._conversations = 0
+        self._allowance = None if whole_rate is None else Allowance(whole_rate, whole_burst)
+        self._warned = False
 
     def at(self, now: float) -> float:
         """The time of an event: that of the recorder's own clock if it has one."""
         return now if self._clock is None else self._clock()
+
+    def takes_whole(self, length: int, now: float) -> bool:
+        """Whether ``length`` bytes more may be recorded; the first time they may not is logged."""
+        if self._allowance is None or self._allowance.take(length, now):
+            return True
+        if not self._warned:
+            self._warned = True
+            _log.warning("capture %s: the target sends much: some data is left out, no headers", self.name)
+        return False
 
     def connection(
         self, client: tuple[str, int], server: tuple[str, int], *, interface: str = "iscsim0"
@@ -198,12 +232,18 @@ class Recorder(CaptureFile):
 def real_time_recorder(path_or_file: str | Path | BinaryIO, **options: Any) -> Recorder:
     """A recorder for loops that run in real time; ``options`` are those of :class:`Recorder`.
 
+    Unless told otherwise it lets a target be quick, with a ``whole_rate`` of 32 MiB a second: to record
+    whole what a target can send takes more time than to send it, and fills a disk within the minute.
+
     Raises:
         ConfigError: the file cannot be created.
     """
     now = time.monotonic()
+    options.setdefault("whole_rate", WHOLE_RATE)
     return Recorder(path_or_file, epoch_offset_s=epoch_offset_s(now), clock=time.monotonic, **options)
 
 
 def _joined(data: Data) -> Buffer:
-    return data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
+    if isinstance(data, bytes | bytearray | memoryview):
+        return data
+    return data[0] if len(data) == 1 else b"".join(data)

@@ -53,6 +53,12 @@ class ConnectionRecord(Protocol):
     def from_server(self, data: Buffer | Sequence[Buffer], now: float, comment: str | None = None) -> None:
         """Bytes the target sent, as one or several pieces; ``comment`` is shown with them."""
 
+    def takes_whole(self, length: int, now: float) -> bool:
+        """Whether the next ``length`` bytes of the target can be told whole, or their headers only."""
+
+    def headers_from_server(self, pieces: Sequence[Buffer], now: float) -> None:
+        """Pieces the target sent, each a header or data; long data need not be recorded."""
+
     def closed(self, by_client: bool, now: float) -> None:
         """One end has closed."""
 

@@ -88,6 +88,11 @@ class Command:
     data_out_length: DataOutLength | None = None
     service_actions: Mapping[int, Command] = field(default_factory=dict)
     reservation: ReservationRule | RuleByCDB = ReservationRule.CONFLICT
+    bits: int = field(init=False, repr=False)
+    """The flags once more: ``&`` of plain numbers takes a tenth of the time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", int(self.flags))
 
 
 def control_position(opcode: int) -> int | None:

@@ -80,8 +80,8 @@ _FLUSHES = frozenset({Opcode.SYNCHRONIZE_CACHE_10, Opcode.SYNCHRONIZE_CACHE_16, 
 _SHORTEST_SLOT = 16  # iSCSI's CDB field; handlers unpack from that many bytes
 _WITH_UNIT_ATTENTION = CommandFlag.WITH_UNIT_ATTENTION
 _NEEDS_MEDIUM = CommandFlag.NEEDS_MEDIUM
-_EXACT_DATA_OUT = CommandFlag.EXACT_DATA_OUT
-_OPEN_DATA_OUT = CommandFlag.OPEN_DATA_OUT
+_EXACT_DATA_OUT = int(CommandFlag.EXACT_DATA_OUT)
+_OPEN_DATA_OUT = int(CommandFlag.OPEN_DATA_OUT)
 
 
 class DeviceServer:
@@ -115,7 +115,7 @@ class DeviceServer:
             unit = mapped.logical_unit
             if unit.restricted or nexus.unit_attentions:
                 _admit(nexus, unit, command, cdb)
-            if offered is not None and command.flags & _EXACT_DATA_OUT:
+            if offered is not None and command.bits & _EXACT_DATA_OUT:
                 _check_offer(mapped, cdb, command, offered)
             return command.handler(nexus, mapped, cdb, data_out)  # type: ignore[misc]
         except ReservationConflict:
@@ -189,7 +189,7 @@ class DeviceServer:
             if unit.restricted:
                 _admit(nexus, unit, command, cdb)
             length = command.data_out_length(mapped, cdb)
-            if command.flags & _OPEN_DATA_OUT and offered is not None:
+            if command.bits & _OPEN_DATA_OUT and offered is not None:
                 return min(length, offered)
             return length
         except (CheckCondition, ReservationConflict):

@@ -125,10 +125,7 @@ class TargetProtocol(asyncio.Protocol):
         if core.comments:
             self._write_commented(out)
         elif out:
-            if self._record is not None:
-                out = [bytes(piece) for piece in out]  # the capture and the wire must not differ
-                self._record.from_server(out, self._time())
-            self._transport.writelines(out)
+            self._transport.writelines(out if self._record is None else self._recorded(self._record, out))
         self._log_events()
         if core.closing:
             self._finish()
@@ -139,6 +136,16 @@ class TargetProtocol(asyncio.Protocol):
         deadline = core.next_deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             self._arm(deadline)
+
+    def _recorded(self, record: ConnectionRecord, out: list[Buffer]) -> list[Buffer]:
+        """Tell of ``out``; what is told whole is copied, as the capture and the wire must not differ."""
+        now = self._time()
+        if record.takes_whole(sum(map(len, out)), now):
+            out = [b"".join(out)]
+            record.from_server(out, now)
+        else:
+            record.headers_from_server(out, now)
+        return out
 
     def _write_commented(self, out: list[Buffer]) -> None:
         """Send what a tap has a comment on in a write of its own, that a capture may show it there."""

@@ -42,3 +42,7 @@ def test_targets_are_compared_with_tgtd(load, sides):
 
 def test_the_initiator_is_compared_with_libiscsi():
     assert {row.sides for row in ROWS if row.load is Load.INITIATOR} == {("iscsim initiator", "libiscsi")}
+
+
+def test_a_capture_is_compared_with_none():
+    assert {row.sides for row in ROWS if row.load is Load.CAPTURE} == {("iscsim --pcap", "iscsim")}

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from iscsim.capture.pcapng import read_packets
-from iscsim.capture.recorder import ConnectionTap, Recorder, epoch_offset_s
+from iscsim.capture.recorder import (
+    WHOLE_BURST,
+    WHOLE_RATE,
+    ConnectionTap,
+    Recorder,
+    epoch_offset_s,
+    real_time_recorder,
+)
 from iscsim.capture.streams import Stream, tcp_streams
 from iscsim.errors import ConfigError
 
@@ -234,3 +241,44 @@ def test_path_that_cannot_be_created_is_one_clear_line(tmp_path: Path) -> None:
 def test_path_may_be_text(path: Path, as_type: type) -> None:
     Recorder(as_type(path)).close()
     assert path.exists()
+
+
+def test_everything_is_recorded_whole_unless_a_rate_is_given(recorder: Recorder) -> None:
+    tap = recorder.connection(CLIENT, PORTAL)
+    tap.opened(0.0)
+    assert tap.takes_whole(1 << 40, 0.0)
+
+
+def test_what_goes_beyond_the_rate_is_without_its_data_and_logged_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Recorder(path, whole_rate=1000, whole_burst=5000) as recorder:
+        tap = recorder.connection(CLIENT, PORTAL)
+        tap.opened(0.0)
+        assert tap.takes_whole(5000, 0.0)
+        for now in (0.5, 0.75):
+            assert not tap.takes_whole(4148, now)
+            tap.headers_from_server([bytes(48), bytes(4100)], now)
+        assert tap.takes_whole(1000, 1.0)
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "the target sends much: some data is left out, no headers"
+    ]
+    cut = [packet for packet in read_packets(path) if packet.original_length > len(packet.data)]
+    assert [packet.original_length - len(packet.data) for packet in cut] == [4100, 4100]
+
+
+def test_the_end_that_does_not_record_takes_everything_whole(path: Path) -> None:
+    with Recorder(path, whole_rate=0, whole_burst=0) as recorder:
+        first, second = recorder.connection(CLIENT, PORTAL), recorder.connection(CLIENT, PORTAL)
+        first.opened(0.0)
+        second.opened(0.0)
+        assert second.takes_whole(5000, 0.0)
+        assert not first.takes_whole(5000, 0.0)
+
+
+def test_a_recorder_in_real_time_lets_the_target_be_quick(path: Path) -> None:
+    with real_time_recorder(path) as recorder:
+        tap = recorder.connection(CLIENT, PORTAL)
+        tap.opened(0.0)
+        assert tap.takes_whole(WHOLE_BURST, 0.0)
+        assert not tap.takes_whole(WHOLE_RATE, 0.5)

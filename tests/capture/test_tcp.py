@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from iscsim.capture.frames import parse_segment
 from iscsim.capture.lazy_scapy import scapy_module
-from iscsim.capture.pcapng import PcapngWriter
+from iscsim.capture.pcapng import PcapngWriter, read_packets
 from iscsim.capture.streams import tcp_streams
 from iscsim.capture.tcp import TCPConversation, shown_server
 
@@ -197,3 +198,61 @@ def test_comment_without_data_is_on_a_bare_acknowledgement(tmp_path: Path) -> No
     tape.conversation.data(False, b"", 1.0)
     (frame,) = tape.frames()
     assert frame.comments == [b"fault: no answer"]
+
+
+def heads(tape: Tape) -> list[tuple[int, int, bytes]]:
+    """Of each segment with data: its place in the stream, its length on the wire, what there is of it."""
+    tape.frames()
+    found, first = [], None
+    for packet in read_packets(tape.path):
+        segment = parse_segment(packet.link_type, packet.data)
+        assert segment is not None
+        length = packet.original_length - len(packet.data) + len(segment.payload)
+        if segment.source[1] == 3260 and length:
+            first = segment.sequence_number if first is None else first
+            found.append((segment.sequence_number - first & 0xFFFFFFFF, length, segment.payload))
+    return found
+
+
+HEADER, NEXT_HEADER = bytes(range(48)), bytes(range(100, 148))
+
+
+def test_headers_are_kept_and_long_data_is_left_out_but_counted(tape: Tape) -> None:
+    data, padding = memoryview(bytes(4095)), b"\0"
+    tape.conversation.headers(False, [HEADER, data, padding, NEXT_HEADER, data[:2000]], 1.1)
+    tape.conversation.data(False, b"whole again", 1.2)
+    assert heads(tape) == [
+        (0, 48 + 4096, HEADER),
+        (48 + 4096, 48 + 2000, NEXT_HEADER),
+        (96 + 6096, 11, b"whole again"),
+    ]
+
+
+def test_short_pieces_are_one_whole_segment(tape: Tape) -> None:
+    tape.conversation.headers(False, [HEADER, b"sense data", b"\0\0", NEXT_HEADER], 1.1)
+    assert heads(tape) == [(0, 108, HEADER + b"sense data\0\0" + NEXT_HEADER)]
+
+
+def test_short_pieces_in_front_of_what_is_left_out_are_kept(tape: Tape) -> None:
+    tape.conversation.headers(False, [HEADER, NEXT_HEADER, bytes(200_000)], 1.1)
+    assert heads(tape) == [(0, 200_096, HEADER + NEXT_HEADER)]
+
+
+def test_segments_of_a_wanted_size_stay_so_without_their_data(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, max_segment_length=1460)
+    tape.conversation.open(1.0)
+    tape.conversation.headers(False, [HEADER, bytes(3000)], 1.1)
+    assert heads(tape) == [(0, 1460, HEADER), (1460, 1460, b""), (2920, 128, b"")]
+
+
+def test_ipv6_segments_without_their_data_stay_within_a_packet(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, ("fd00::10", 40000), ("fd00::95", 3260))
+    tape.conversation.open(1.0)
+    tape.conversation.headers(False, [HEADER, bytes(100_000)], 1.1)
+    assert [length for _, length, _ in heads(tape)] == [65461, 34587]
+
+
+def test_nothing_follows_a_fin_not_even_headers(tape: Tape) -> None:
+    tape.conversation.fin(False, 2.0)
+    with pytest.raises(ValueError, match="server sent its FIN"):
+        tape.conversation.headers(False, [HEADER], 2.1)

@@ -144,3 +144,22 @@ def test_comment_and_interface_are_shown(path: Path) -> None:
     assert tshark(path, "frame.comment", "frame.comment", "frame.interface_name") == [
         "fault: delayed 0.2 s\teth-a"
     ]
+
+
+@pytest.mark.parametrize("host", ["10.0.0.{}", "fd00::{}"])
+@pytest.mark.parametrize("length", [131072, 4095, 200_001])
+def test_data_that_is_left_out_leaves_every_pdu_and_nothing_to_complain_of(
+    path: Path, host: str, length: int
+) -> None:
+    ping = b"".join(NOPOut(initiator_task_tag=1).encode())
+    pongs = list(NOPIn(initiator_task_tag=1, data=bytes(length)).encode()) * 8
+    with Recorder(path, whole_rate=0, whole_burst=0) as recorder:
+        tap = recorder.connection((host.format(1), 40000), (host.format(2), 43210))
+        tap.opened(0.0)
+        for number in range(4):
+            tap.from_client(ping, number)
+            tap.headers_from_server(pongs, number + 0.5)
+        tap.closed(False, 20.0)
+    assert tshark(path, "iscsi", "iscsi.opcode") == (["0x00"] + ["0x20"] * 8) * 4
+    assert tshark(path, SUSPICIOUS, "frame.number", "_ws.expert.message") == []
+    assert path.stat().st_size < 40_000

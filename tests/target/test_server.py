@@ -19,8 +19,11 @@ from exchanges.ladder import (
     read_10,
     test_unit_ready,
     text,
+    unit_of,
 )
 
+from iscsim.capture import Recorder as CaptureRecorder
+from iscsim.capture import read_packets
 from iscsim.errors import ConfigError
 from iscsim.net.runner import run
 from iscsim.pdu import (
@@ -547,6 +550,9 @@ class Recorder:
     def from_client(self, data: Any, now: float) -> None:
         self.seen.append("client")
 
+    def takes_whole(self, length: int, now: float) -> bool:
+        return True
+
     def from_server(self, data: Sequence[bytes], now: float) -> None:
         assert all(isinstance(piece, bytes) for piece in data)
         self.sent += sum(map(len, data))
@@ -568,6 +574,20 @@ async def test_a_recorder_sees_everything():
         await until(lambda: not server._protocols)
     assert (recorder.seen[0], recorder.seen[-2:]) == ("opened", ["server closed", "client closed"])
     assert recorder.sent > 2 * 48
+
+
+async def test_a_capture_that_does_not_take_it_whole_gets_the_pieces_and_the_peer_all_of_them(tmp_path):
+    path = tmp_path / "capture.pcapng"
+    with CaptureRecorder(path, whole_rate=0, whole_burst=0) as recorder:
+        async with serving(recorder=recorder) as server:
+            client = await Client.connect(portal_of(server))
+            await client.log_in(MaxRecvDataSegmentLength="65536")
+            unit_of(server.entity).store.write(0, bytes(range(256)) * 64)
+            await client.ask(test_unit_ready())  # the unit attention
+            answer = await client.ask(read_10(blocks=32))
+            assert bytes(answer.data) == bytes(range(256)) * 64
+    cut = [packet.original_length - len(packet.data) for packet in read_packets(path)]
+    assert sum(cut) == 16384
 
 
 class FakeTransport:
