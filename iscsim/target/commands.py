@@ -329,8 +329,8 @@ class CommandService:
         """
         self._give_back(task.command)
         self._stop(task)
-        if task.transfer.complete:
-            del self._session.tasks[task.tag]
+        if task.transfer.complete:  # it may be gone: another one of those that are aborted had it buried
+            self._session.tasks.pop(task.tag, None)
         aborted = [each for each in self._session.tasks.values() if each.aborted]
         if len(aborted) > self._window.size:  # an initiator need not send that data: do not wait for ever
             self._bury(aborted[0])

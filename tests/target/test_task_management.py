@@ -1,5 +1,7 @@
 """Task management functions: what each one ends, what it waits for, whom it tells."""
 
+from dataclasses import replace
+
 import pytest
 from exchanges.ladder import (
     data_out,
@@ -25,9 +27,11 @@ from iscsim.pdu import (
     RejectReason,
     SCSIDataIn,
     SCSIResponse,
+    TaskAttribute,
 )
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.target.policy import RFC
 from iscsim.target.task_management import _SCSI_NAMES, SUPPORTED
 
 # -- ABORT TASK (RFC 7143 section 11.6.1) ----------------------------------------------------------
@@ -397,3 +401,15 @@ def test_what_is_reported_as_supported_is_what_is_carried_out(function):
     exchange = log_in() >> task_management(function, immediate=True)
     known = exchange.next().response != Code.FUNCTION_NOT_SUPPORTED
     assert name is None or bool(SUPPORTED & name) == known
+
+
+def test_a_reset_in_a_small_window_ends_more_tasks_than_are_waited_for():
+    """Found by make fuzz: a window of one waits for one aborted task; the other two are buried meanwhile."""
+    entity = make_entity(replace(RFC, command_window=1))
+    exchange = log_in(entity, R2T_ONLY)
+    exchange >> write_10(lun=lun(1), immediate=True) << like(ReadyToTransfer)
+    exchange >> read_10(lun=lun(1), immediate=True, task_attribute=TaskAttribute.ORDERED)
+    exchange >> write_10(lun=lun(0), immediate=True) << like(ReadyToTransfer)
+    assert len(exchange.session.tasks) == 3
+    assert exchange >> task_management(Function.TARGET_WARM_RESET, immediate=True) << done()
+    assert len(exchange.session.tasks) <= 1
