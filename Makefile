@@ -32,7 +32,7 @@ check: $(STAMP)  ## Lint, format, types, floors, citations, the page on conforma
 	$(BIN)/pytest -q tests/test_floors.py tests/test_citations.py tests/test_conformance_page.py
 
 interop: $(STAMP) peers  ## Run against libiscsi, tgt, tshark and QEMU (installed with apt when missing)
-	$(BIN)/pytest -q -rs tests/interop
+	$(BIN)/pytest -q -rs tests/interop -o faulthandler_timeout=0
 
 conformance: $(STAMP) peers  ## Run libiscsi's suites and the tests tagged with RFC 7143; write docs/conformance.md
 	$(BIN)/python -m conformance

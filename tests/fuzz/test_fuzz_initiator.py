@@ -249,7 +249,7 @@ def random_value(rng: random.Random, name: str, current: Any, host: Host) -> Any
         case "data":
             return rng.randbytes(rng.choice([0, 0, 20, 512, 1024]))
         case "reason" | "response" | "async_event" | "status":
-            return rng.randrange(256) if wild else rng.choice([0, 0, 0, 1, 2, 4])
+            return rng.randrange(128) if wild else rng.choice([0, 0, 0, 1, 2, 4])
         case "ahs":
             return ()
     return rng.random() < 0.5 if isinstance(current, bool) else current
