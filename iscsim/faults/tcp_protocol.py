@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from iscsim.net.conditions import Conditions, End, Flow, Passage
 from iscsim.net.network import Address, Buffer, Factory
+from iscsim.net.tcp import pause_from_the_start
 
 __all__ = ["FaultyProtocol"]
 
@@ -233,7 +234,7 @@ class FaultyProtocol(asyncio.Protocol):
         self.outgoing = _Way(lambda data: self._ask(self._out, data), self._send, self._time_out)
         stall = 0.0 if self._from_client else self._conditions.accepting(self._in, self._loop.time())
         if stall:
-            self._real.pause_reading()
+            pause_from_the_start(self._real)
             self._accepting = self._loop.call_later(stall, self._accept)
         else:
             self._begin()

@@ -13,7 +13,7 @@ from typing import Self, cast
 
 from iscsim.errors import ConfigError
 from iscsim.net.network import Address, Buffer, ConnectionRecord, Listener, Network, Recorder
-from iscsim.net.tcp import TCPNetwork
+from iscsim.net.tcp import TCPNetwork, pause_from_the_start
 from iscsim.pdu import LoginStatus
 from iscsim.session.chap import Randomness
 from iscsim.session.comments import commented, take_receipts
@@ -102,7 +102,7 @@ class TargetProtocol(asyncio.Protocol):
             self._record.opened(loop.time())
         self._server.admit(self)
         if self._server.paused:
-            self._transport.pause_reading()
+            pause_from_the_start(self._transport)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
