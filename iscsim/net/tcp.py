@@ -62,8 +62,8 @@ class TCPNetwork:
 def pause_from_the_start(transport: asyncio.Transport) -> None:
     """Read nothing from a connection that was just made; to be called in ``connection_made``.
 
-    In early releases of Python 3.11 the transport of a socket begins to read after ``connection_made`` although
-    it was paused there: it must be told right behind that.
+    In early releases of Python 3.11 the transport of a socket begins to read after ``connection_made``
+    although it was paused there: it must be told right behind that.
     """
     if transport.get_extra_info("socket") is None:
         transport.pause_reading()
