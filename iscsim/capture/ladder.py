@@ -13,6 +13,7 @@ from iscsim.capture.streams import Stream, tcp_streams
 from iscsim.errors import ProtocolError
 from iscsim.pdu import MAX_DATA_SEGMENT_LENGTH, PDU, LoginRequest, LoginResponse, Stage
 from iscsim.session.framer import Framer
+from iscsim.session.names import format_portal
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -43,7 +44,10 @@ def ladder(events: Iterable[LadderEvent]) -> str:
     numbers: dict[tuple[Address, Address], int] = {}
     for event in events:
         numbers.setdefault((event.client, event.server), len(numbers) + 1)
-    heads = [f"[{number}] {_shown(ends[0])} -> {_shown(ends[1])}" for ends, number in numbers.items()]
+    heads = [
+        f"[{number}] {format_portal(*ends[0])} -> {format_portal(*ends[1])}"
+        for ends, number in numbers.items()
+    ]
     rungs = [_rung(event, numbers[event.client, event.server], first_ns) for event in events]
     return "\n".join((*heads, "", *rungs, ""))
 
@@ -128,8 +132,3 @@ def _rung(event: LadderEvent, number: int, first_ns: int) -> str:
     seconds = (event.timestamp_ns - first_ns) / _NANOSECONDS
     text = describe(event.content) if isinstance(event.content, PDU) else f"({event.content})"
     return f"{seconds:11.6f} [{number}] {'->' if event.from_client else '<-'} {text}"
-
-
-def _shown(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,7 +10,7 @@ from iscsim.faults.occasion import Hook, Occasion
 from iscsim.faults.rule import FaultRule
 from iscsim.net.conditions import Flow, Passage, Reply, Resolution, Verdict
 from iscsim.net.memory import MemoryNetwork
-from iscsim.net.network import Address
+from iscsim.session.names import format_portal
 
 __all__ = ["FaultyConditions", "Pieces", "direction_of", "known_of"]
 
@@ -84,7 +84,7 @@ class FaultyConditions:
 def _occasion(hook: Hook, flow: Flow, now: float, length: int) -> Occasion:
     ends = [(flow.source, flow.source_host), (flow.destination, flow.destination_host)]
     (client, host), (server, peer) = ends if flow.from_client else reversed(ends)
-    portal, initiator_address = _shown(server), _shown(client)
+    portal, initiator_address = format_portal(*server), format_portal(*client)
     return Occasion(
         hook=hook,
         now=now,
@@ -104,10 +104,6 @@ def _occasion(hook: Hook, flow: Flow, now: float, length: int) -> Occasion:
 def direction_of(flow: Flow) -> str:
     """``"to_target"`` for what the side that connected sends."""
     return "to_target" if flow.from_client else "to_initiator"
-
-
-def _shown(address: Address) -> str:
-    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 def _both(first: str | None, second: str) -> str:

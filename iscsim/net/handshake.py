@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iscsim.net.conditions import Flow, Reply, Verdict
 from iscsim.net.network import WireRecord
+from iscsim.session.names import format_portal
 
 if TYPE_CHECKING:
     from iscsim.net.memory import MemoryNetwork
@@ -46,7 +47,7 @@ async def shake_hands(network: MemoryNetwork, flow: Flow, record: WireRecord | N
         if verdict is Verdict.PASS and listener is not None:
             return listener
         raise failure(Verdict.REFUSED if verdict is Verdict.PASS else verdict, flow, record, loop.time())
-    raise TimeoutError(errno.ETIMEDOUT, f"{os.strerror(errno.ETIMEDOUT)}: {_shown(flow)}")
+    raise TimeoutError(errno.ETIMEDOUT, f"{os.strerror(errno.ETIMEDOUT)}: {format_portal(*flow.destination)}")
 
 
 def _reply(network: MemoryNetwork, flow: Flow, attempt: int, now: float) -> Reply:
@@ -74,9 +75,4 @@ def failure(verdict: Verdict, flow: Flow, record: WireRecord | None, now: float)
         record.refused(now)
     elif record is not None and code is not None:
         record.unreachable(now, code)
-    return kind(number, f"{os.strerror(number)}: {_shown(flow)}")
-
-
-def _shown(flow: Flow) -> str:
-    host, port = flow.destination
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return kind(number, f"{os.strerror(number)}: {format_portal(*flow.destination)}")

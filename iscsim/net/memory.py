@@ -28,6 +28,7 @@ from iscsim.net.memory_transport import MemoryTransport
 from iscsim.net.network import Address, Factory, WireRecord, WireRecorder
 from iscsim.net.ports import Ports
 from iscsim.net.topology import Topology, checked_address
+from iscsim.session.names import format_portal
 
 __all__ = ["HostNetwork", "MemoryListener", "MemoryNetwork"]
 
@@ -285,10 +286,6 @@ class MemoryNetwork:
     def waiting(self) -> list[str]:
         """Who waits for an answer to a SYN."""
         return [
-            f"{_shown(flow.source)} connects to {_shown(flow.destination)}"
+            f"{format_portal(*flow.source)} connects to {format_portal(*flow.destination)}"
             for flow in self.connecting.values()
         ]
-
-
-def _shown(address: Address) -> str:
-    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
