@@ -42,7 +42,7 @@ class FaultyConditions:
         reply = Reply(Verdict.PASS)
         for rule in self._firing(Hook.CONNECT, flow, now):
             said = rule.kind.action(rule, flow, Hook.CONNECT, now, None)
-            comment = _both(reply.comment, self._engine.comment(rule))
+            comment = _both(reply.comment, rule.comment)
             if isinstance(said, Verdict):
                 verdict = said if reply.verdict is Verdict.PASS else reply.verdict
                 reply = Reply(verdict, comment, reply.delay_s)
@@ -67,12 +67,12 @@ class FaultyConditions:
         pieces: list[Passage] = [Passage(data)]
         for rule in self._firing(hook, flow, now, length=len(data)):
             if pieces and (pieces[0].lost or pieces[0].held):
-                pieces = _commented(pieces, self._engine.comment(rule))
+                pieces = _commented(pieces, rule.comment)
                 continue
             comment = pieces[0].comment if pieces else None
             left = rule.kind.action(rule, flow, hook, now, pieces)
             pieces = [Passage(data, comment=comment, lost=True)] if left is None else left
-            pieces = _commented(pieces, self._engine.comment(rule))
+            pieces = _commented(pieces, rule.comment)
         return pieces
 
     def _firing(self, hook: Hook, flow: Flow, now: float, length: int = 0) -> list[FaultRule]:

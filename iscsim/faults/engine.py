@@ -149,7 +149,7 @@ class FaultEngine:
         return fires
 
     def _note(self, rule: FaultRule, occasion: Occasion) -> None:
-        comment = self.comment(rule)
+        comment = rule.comment
         if rule.fired <= _MOST_LOGGED:
             last = "; further ones are not logged" if rule.fired == _MOST_LOGGED else ""
             where = occasion.portal or occasion.unit or occasion.hook.value
@@ -159,10 +159,6 @@ class FaultEngine:
             self.firings.append(firing)
         for watcher in self.watchers:
             watcher(firing)
-
-    def comment(self, rule: FaultRule) -> str:
-        """What a capture shows on the frame, and the log in its line."""
-        return rule.comment
 
     def _is_up(self, gate: str) -> bool:
         kind, _, name = gate.partition(":")

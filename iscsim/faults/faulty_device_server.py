@@ -186,7 +186,7 @@ class FaultyDeviceServer(DeviceServer):
         if self.commenting is not None:
             for connection in self._connections_of(nexus)[:1]:
                 for rule in rules:
-                    self.commenting(connection, self._engine.comment(rule))
+                    self.commenting(connection, rule.comment)
         return rules
 
     def _portal_of(self, nexus: ITNexus) -> str:

@@ -95,20 +95,21 @@ class TargetSession:
         siblings.remove(self)
         tasks = list(self.tasks.values())
         self.tasks.clear()
-        self.held.clear()
-        self.fences.clear()
-        self.terminations.clear()
+        self._forget_waiting()
         for connection in list(self.connections.values()):
-            connection.end(message)
-            connection.commands.drop()
-            if connection.wake is not None:
-                connection.wake()
+            _drop(connection, message)
         if self.nexus is not None:
             self.entity.device_server.nexus_lost(self.nexus)
         task_sets = self.entity.task_sets
         task_sets.release(task_sets.remove(tasks))  # what waited for them goes on, now that the nexus is gone
         for tell in self.when_ended:
             tell()
+
+    def _forget_waiting(self) -> None:
+        """What came before its turn, and the responses that wait, are gone."""
+        self.held.clear()
+        self.fences.clear()
+        self.terminations.clear()
 
     def lose(self, connection: TargetConnection, message: str = "") -> None:
         """A connection is gone, and at ErrorRecoveryLevel 0 its session with it.
@@ -128,14 +129,9 @@ class TargetSession:
         ended = [task for task in self.tasks.values() if task.connection is old]
         for task in ended:
             self._terminate(task)
-        self.held.clear()
-        self.fences.clear()
-        self.terminations.clear()
+        self._forget_waiting()
         self.parameters = parameters
-        old.end(message)
-        old.commands.drop()
-        if old.wake is not None:
-            old.wake()
+        _drop(old, message)
         self.entity.task_sets.release(self.entity.task_sets.remove(ended))
 
     def _terminate(self, task: Task) -> None:
@@ -182,6 +178,14 @@ class TargetSession:
             for connection in list(self.connections.values()):
                 connection.notices.announce_session_drop()
         self.end(message)
+
+
+def _drop(connection: TargetConnection, message: str) -> None:
+    """End a connection, with the answers it still had to make."""
+    connection.end(message)
+    connection.commands.drop()
+    if connection.wake is not None:
+        connection.wake()
 
 
 def make_nexus(

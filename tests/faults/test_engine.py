@@ -106,7 +106,7 @@ def test_log_names_no_more_than_sixteen_firings_of_a_rule(caplog: pytest.LogCapt
 def test_long_bytes_are_cut_in_comments() -> None:
     engine = FaultEngine()
     rule = engine.add("tcp.garbage", bytes=b"\xaa" * 500)
-    assert engine.comment(rule) == f"fault tcp.garbage(bytes={'aa' * 32}..., then=close) [tcp.garbage-1 #0]"
+    assert rule.comment == f"fault tcp.garbage(bytes={'aa' * 32}..., then=close) [tcp.garbage-1 #0]"
 
 
 def test_check_says_why_a_fault_has_not_fired() -> None:
