@@ -1,4 +1,4 @@
-"""An emulated Linux host: what the programs of a storage host see and do, over real sessions of our initiator.
+"""An emulated Linux host: what programs of a storage host see and do, over real sessions of our initiator.
 
 `model` is the host itself; `shell` runs its commands; `tree` is its file system.
 """

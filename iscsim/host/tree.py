@@ -1,7 +1,7 @@
-"""The host's file system as far as it is emulated: directories, files and symbolic links, and who makes them.
+"""The host's file system as far as it is emulated: directories, files, links, and who makes them.
 
-Parts of the model contribute entries (`Source`); nothing is stored twice. A `Tree` is a picture of one moment,
-made again only after the model has changed.
+Parts of the model contribute entries (`Source`); nothing is stored twice. A `Tree` is a picture of one
+moment, made again only after the model has changed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,96 @@
+"""The host: its databases, daemons and kernel, its file system, and its commands."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iscsim.host.result import CommandResult
+from iscsim.host.settings import HostSettings
+from iscsim.host.shell import run
+from iscsim.host.tree import Entry, File, Source, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iscsim.net.network import Network, Recorder
+    from iscsim.session.chap import Randomness
+
+__all__ = ["Execution", "Host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A command that was run: when it began and ended on the loop's clock, and how it ended."""
+
+    begun: float
+    ended: float
+    argv: tuple[str, ...]
+    result: CommandResult
+
+
+class Host:
+    """One Linux host on ``network``; its sessions are real ones of our initiator.
+
+    ``rng`` gives ISIDs and CHAP challenges: a seeded one in simulation only.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        settings: HostSettings = HostSettings(),
+        name: str = "compute",
+        address: str = "10.245.47.10",
+        rng: Randomness | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.network, self.settings, self.name, self.address = network, settings, name, address
+        self.rng, self.recorder = rng, recorder
+        self.history: list[Execution] = []
+        self.missing_commands: set[str] = set()
+        self.files: dict[str, bytes] = {
+            "/etc/iscsi/initiatorname.iscsi": _INITIATOR_NAME.format(settings.initiator_name).encode()
+        }
+        self.generation = 0
+        self.sources: list[Source] = [self._plain_files]
+        self._tree: tuple[int, Tree] | None = None
+
+    def changed(self) -> None:
+        """Something that can be seen in the tree is not as it was."""
+        self.generation += 1
+
+    @property
+    def tree(self) -> Tree:
+        """The file system as it is now."""
+        if self._tree is None or self._tree[0] != self.generation:
+            self._tree = self.generation, Tree(self.sources)
+        return self._tree[1]
+
+    def _plain_files(self) -> Iterator[tuple[str, Entry]]:
+        for path, content in self.files.items():
+            yield path, File(lambda content=content: content)  # type: ignore[misc]
+
+    async def execute(self, *argv: str, stdin: bytes = b"") -> CommandResult:
+        """Run a command as root would: ``execute("iscsiadm", "-m", "session")``.
+
+        Raises:
+            FileNotFoundError: there is no such program.
+        """
+        time = asyncio.get_running_loop().time
+        begun = time()
+        result = await run(self, argv, stdin)
+        self.history.append(Execution(begun, time(), tuple(argv), result))
+        return result
+
+
+_INITIATOR_NAME = """\
+## DO NOT EDIT OR REMOVE THIS FILE!
+## If you remove this file, the iSCSI daemon will not start.
+## If you change the InitiatorName, existing access control lists
+## may reject this initiator.  The InitiatorName must be unique
+## for each iSCSI initiator.  Do NOT duplicate iSCSI InitiatorNames.
+InitiatorName={}
+"""
+"""As Debian's package writes it, and the seeds show it."""
