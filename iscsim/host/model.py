@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Execution", "Host"]
 
+_DEFAULTS = HostSettings()
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -40,7 +42,7 @@ class Host:
         self,
         network: Network,
         *,
-        settings: HostSettings = HostSettings(),
+        settings: HostSettings = _DEFAULTS,
         name: str = "compute",
         address: str = "10.245.47.10",
         rng: Randomness | None = None,

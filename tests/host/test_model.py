@@ -52,5 +52,5 @@ def test_unknown_program_is_not_found() -> None:
     loop.close()
 
 
-def make_host(settings: HostSettings = HostSettings()) -> Host:
-    return Host(MemoryNetwork().add_host("compute", "10.245.47.10"), settings=settings)
+def make_host(settings: HostSettings | None = None) -> Host:
+    return Host(MemoryNetwork().add_host("compute", "10.245.47.10"), settings=settings or HostSettings())
