@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from iscsim.errors import ConfigError
 
@@ -13,7 +12,6 @@ __all__ = ["OPEN_ISCSI_VERSIONS", "HostSettings"]
 OPEN_ISCSI_VERSIONS = ("2.0-873", "2.1.8")
 """The one of the seeds' day (Ubuntu 16.04), and Debian 12's."""
 FIND_MULTIPATHS = ("strict", "no", "yes", "greedy", "smart")
-_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class HostSettings:
     """From a new device to its links."""
     multipathd_delay_s: float = 0.0
     """From udev's event to what multipathd makes of it."""
-    command_costs: Mapping[str, float] = _NOTHING
+    command_costs: Mapping[str, float] = field(default_factory=dict)
     """How long each command takes in itself, by its name; ``"*"`` is for the others."""
 
     def __post_init__(self) -> None:
