@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from iscsim.host.result import CommandResult
 from iscsim.host.settings import HostSettings
 from iscsim.host.shell import run
-from iscsim.host.tree import Entry, File, Source, Tree
+from iscsim.host.tree import Directory, Entry, File, Link, Source, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from iscsim.net.network import Network, Recorder
     from iscsim.session.chap import Randomness
@@ -55,6 +55,10 @@ class Host:
         self.files: dict[str, bytes] = {
             "/etc/iscsi/initiatorname.iscsi": _INITIATOR_NAME.format(settings.initiator_name).encode()
         }
+        self.links: dict[str, str] = {}
+        """Links somebody made, by path."""
+        self.directories: dict[str, None] = {}
+        """Directories somebody made."""
         self.generation = 0
         self.sources: list[Source] = [self._plain_files]
         self._tree: tuple[int, Tree] | None = None
@@ -73,9 +77,24 @@ class Host:
     def _plain_files(self) -> Iterator[tuple[str, Entry]]:
         for path, content in self.files.items():
             yield path, File(lambda content=content: content)  # type: ignore[misc]
+        for path, target in self.links.items():
+            yield path, Link(target)
+        for path in self.directories:
+            yield path, Directory()
 
-    async def execute(self, *argv: str, stdin: bytes = b"") -> CommandResult:
+    def unlink(self, path: str) -> bool:
+        """Remove a plain file or a link; False for what is not to be removed so."""
+        for kept in (self.files, self.links):
+            if path in kept:
+                del kept[path]
+                self.changed()
+                return True
+        return False
+
+    async def execute(self, *argv: str, stdin: bytes | Awaitable[bytes] = b"") -> CommandResult:
         """Run a command as root would: ``execute("iscsiadm", "-m", "session")``.
+
+        Input that comes later may be an awaitable, asked for once.
 
         Raises:
             FileNotFoundError: there is no such program.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import posixpath
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,17 +15,18 @@ from iscsim.host.result import CommandResult, Output
 if TYPE_CHECKING:
     from iscsim.host.model import Host
 
-__all__ = ["COMMANDS", "Call", "Program", "command", "run"]
+__all__ = ["COMMANDS", "Call", "Program", "command", "find", "run"]
 
 
 @dataclass(slots=True)
 class Call:
-    """One run of a command: ``arguments`` without its name, what is on its standard input, its streams."""
+    """One run of a command: ``arguments`` without its name, and its streams."""
 
     host: Host
     name: str
     arguments: list[str]
-    stdin: bytes
+    read: Callable[[], Awaitable[bytes]]
+    """All of its standard input."""
     output: Output
 
 
@@ -44,17 +47,30 @@ def command(*names: str) -> Callable[[Program], Program]:
     return declare
 
 
-async def run(host: Host, argv: Sequence[str], stdin: bytes = b"") -> CommandResult:
-    """Run a command on ``host``.
+def find(host: Host, program: str) -> tuple[str, Program]:
+    """The name and the command behind ``program``, which may have directories before its name.
 
     Raises:
         FileNotFoundError: the host has no such program.
     """
-    name = posixpath.basename(argv[0])
-    program = COMMANDS.get(name)
-    if program is None or name in host.missing_commands:
-        raise FileNotFoundError(2, "No such file or directory", argv[0])
-    call = Call(host, name, list(argv[1:]), stdin, Output())
+    name = posixpath.basename(program)
+    if name not in COMMANDS or name in host.missing_commands:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    return name, COMMANDS[name]
+
+
+async def run(host: Host, argv: Sequence[str], stdin: bytes | Awaitable[bytes] = b"") -> CommandResult:
+    """Run a command on ``host``. Its input is waited for only if it reads it.
+
+    Raises:
+        FileNotFoundError: the host has no such program.
+    """
+    name, program = find(host, argv[0])
+
+    async def read() -> bytes:
+        return stdin if isinstance(stdin, bytes) else await stdin
+
+    call = Call(host, name, list(argv[1:]), read, Output())
     cost = host.settings.cost_of(name)
     if cost:
         await asyncio.sleep(cost)

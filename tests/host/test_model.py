@@ -31,7 +31,7 @@ def test_initiator_name_is_where_open_iscsi_has_it() -> None:
 def test_commands_are_remembered_with_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     async def hello(call: Call) -> int:
         call.output.line(" ".join(call.arguments))
-        call.output.error("and " + call.stdin.decode())
+        call.output.error("and " + (await call.read()).decode())
         return 3
 
     monkeypatch.setitem(COMMANDS, "hello", hello)
