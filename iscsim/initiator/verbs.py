@@ -16,7 +16,7 @@ from iscsim.scsi.capacity import Capacity
 from iscsim.scsi.cdb import cdb_name
 from iscsim.scsi.inquiry import StandardInquiry
 from iscsim.scsi.lun import encode_lun, parse_lun_list
-from iscsim.scsi.sense import CommandFailed, Sense, SenseKey
+from iscsim.scsi.sense import CommandFailed, Sense, SenseKey, parse_sense
 from iscsim.scsi.status import Status
 
 MAX_TRANSFER_LENGTH = 8 << 20
@@ -61,14 +61,6 @@ class Result:
             sense=parse_sense(task.sense_data),
             residual=task.residual,
         )
-
-
-def parse_sense(data: bytes) -> Sense | None:
-    """Sense data of a target, None when it is none."""
-    try:
-        return Sense.parse(data)
-    except ValueError:
-        return None
 
 
 class SCSIVerbs(ABC):
