@@ -145,6 +145,10 @@ class SCSIVerbs(ABC):
             raise LocalProtocolError(f"a LUN has 8 bytes, not {len(raw)}", "11.3")
         return raw
 
+    def learn_block_size(self, lun: LUN, block_size: int) -> None:
+        """Spare the READ CAPACITY before the first read or write: ``block_size`` is known from elsewhere."""
+        self._block_sizes[self.lun_of(lun)] = block_size
+
     # -- reading and writing -----------------------------------------------------------------------
 
     async def read(self, lun: LUN, lba: int, blocks: int) -> bytes | bytearray | memoryview:
