@@ -24,6 +24,12 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
 SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS |= {
+    "initiator.scsi_device",
+    "initiator.scsi_command",
+    "initiator.command_queue",
+    "initiator.error_handling",
+}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
