@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
+    from iscsim.initiator.session_state import SessionState as SessionState
+    from iscsim.initiator.session_state import SessionStateChanged as SessionStateChanged
+    from iscsim.initiator.session_state import TransportDisrupted as TransportDisrupted
+    from iscsim.initiator.session_state import TransportFailed as TransportFailed
+    from iscsim.initiator.settings import NodeSettings as NodeSettings
     from iscsim.initiator.task import CommandAborted as CommandAborted
     from iscsim.initiator.task import CommandTask as CommandTask
     from iscsim.initiator.task import CommandTimedOut as CommandTimedOut
     from iscsim.initiator.task import TargetFailure as TargetFailure
     from iscsim.initiator.task import TransferIncomplete as TransferIncomplete
+    from iscsim.initiator.verbs import SCSIVerbs as SCSIVerbs
 
 _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
@@ -43,7 +49,10 @@ _HOMES = {
     "portal": ("Portal",),
     "scan": ("LogicalUnitInfo",),
     "session": ("Result", "Session"),
+    "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),
+    "settings": ("NodeSettings",),
     "task": ("CommandAborted", "CommandTask", "CommandTimedOut", "TargetFailure", "TransferIncomplete"),
+    "verbs": ("SCSIVerbs",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
