@@ -6,10 +6,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import iscsim.host.commands  # noqa: F401 - they declare themselves
+from iscsim.host.iscsid import Iscsid
+from iscsim.host.kernel import Kernel
+from iscsim.host.multipathd import Multipathd
+from iscsim.host.node_database import NodeDatabase
 from iscsim.host.result import CommandResult
 from iscsim.host.settings import HostSettings
 from iscsim.host.shell import run
+from iscsim.host.sysfs import Sysfs
 from iscsim.host.tree import Directory, Entry, File, Link, Source, Tree
+from iscsim.host.udev import Udev
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Execution", "Host"]
 
 _DEFAULTS = HostSettings()
+INITIATOR_NAME = "/etc/iscsi/initiatorname.iscsi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Host:
         self.history: list[Execution] = []
         self.missing_commands: set[str] = set()
         self.files: dict[str, bytes] = {
-            "/etc/iscsi/initiatorname.iscsi": _INITIATOR_NAME.format(settings.initiator_name).encode()
+            INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode()
         }
         self.links: dict[str, str] = {}
         """Links somebody made, by path."""
@@ -62,6 +70,20 @@ class Host:
         self.generation = 0
         self.sources: list[Source] = [self._plain_files]
         self._tree: tuple[int, Tree] | None = None
+        self.nodes = NodeDatabase(self.changed, settings.iscsid_conf)
+        self.kernel = Kernel(self.changed, first_scsi_host=settings.first_scsi_host)
+        self.iscsid = Iscsid(self)
+        self.udev = Udev(self)
+        self.multipathd = Multipathd(self)
+        self.sources.append(Sysfs(self).entries)
+
+    @property
+    def initiator_name(self) -> str:
+        """What it logs in with: what /etc/iscsi/initiatorname.iscsi says."""
+        for line in self.files.get(INITIATOR_NAME, b"").decode(errors="replace").splitlines():
+            if line.startswith("InitiatorName="):
+                return line.partition("=")[2].strip()
+        return self.settings.initiator_name
 
     def changed(self) -> None:
         """Something that can be seen in the tree is not as it was."""
@@ -104,6 +126,17 @@ class Host:
         result = await run(self, argv, stdin)
         self.history.append(Execution(begun, time(), tuple(argv), result))
         return result
+
+    async def settle(self) -> None:
+        """Wait until udev and multipathd have dealt with every disk."""
+        await self.udev.settle()
+        await self.multipathd.settle()
+
+    async def close(self) -> None:
+        """End its daemons and its sessions."""
+        await self.multipathd.close()
+        await self.udev.close()
+        await self.iscsid.close()
 
 
 _INITIATOR_NAME = """\

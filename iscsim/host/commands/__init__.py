@@ -1,0 +1,7 @@
+"""The host's commands, a module each. Importing this declares them all."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
