@@ -16,7 +16,7 @@ from iscsim.scsi.inquiry import text_field
 from iscsim.scsi.layout import Layout, bits, pad_text
 from iscsim.scsi.vpd import VPDPage, encode_page, parse_page
 
-__all__ = ["LUNState", "UnitPathReport"]
+__all__ = ["OPEN_INITIATOR", "LUNState", "UnitPathReport"]
 
 REPORT = Layout(
     "lun_state" / Int8ub,
@@ -39,8 +39,10 @@ REPORT = Layout(
     Padding(62),
 )
 _ACCESS_LOGIX = REPORT.masks("management")["access_logix"]
-_OPEN_INITIATOR = 0x03  # the initiator type that hosts with failover software have
+OPEN_INITIATOR = 0x03
+"""The initiator type that hosts with failover software have."""
 _OPTIONS = REPORT.masks("options")
+_FAILOVER_MODES = (0x04, 0x06)
 
 
 class LUNState(IntEnum):
@@ -68,6 +70,7 @@ class UnitPathReport:
     array_commpath: bool = True
     busy: bool = False
     serial: str = ""
+    initiator_type: int = OPEN_INITIATOR
 
     def encode(self, peripheral: int = 0) -> bytes:
         """128 bytes."""
@@ -78,7 +81,7 @@ class UnitPathReport:
             port=self.port,
             processor=self.processor,
             wwn=bytes.fromhex(self.wwn),
-            initiator_type=_OPEN_INITIATOR,
+            initiator_type=self.initiator_type,
             failover=self.failover_mode,
             options=_OPTIONS["array_serial"] | (_OPTIONS["array_commpath"] if self.array_commpath else 0),
             address=bytes(4),
@@ -105,4 +108,11 @@ class UnitPathReport:
             array_commpath=bool(fields["options"] & _OPTIONS["array_commpath"]),
             busy=bool(fields["operations"]),
             serial=text_field(fields["serial"][: fields["serial_length"]]),
+            initiator_type=fields["initiator_type"],
         )
+
+    @property
+    def may_fail_over(self) -> bool:
+        """Whether the array lets this host fail over as Linux does: by initiator type, mode and option."""
+        modes = self.failover_mode & 0x07 in _FAILOVER_MODES
+        return self.initiator_type == OPEN_INITIATOR and modes and self.array_commpath

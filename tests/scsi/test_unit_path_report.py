@@ -37,3 +37,17 @@ def test_other_revision_is_not_understood():
     page[9] = 1
     with pytest.raises(ValueError, match="revision 1"):
         UnitPathReport.parse(page)
+
+
+@pytest.mark.parametrize(
+    "changes, may",
+    [
+        ({}, True),
+        ({"failover_mode": 6}, True),
+        ({"failover_mode": 2}, False),
+        ({"initiator_type": 0x02}, False),
+        ({"array_commpath": False}, False),
+    ],
+)
+def test_host_must_be_set_up_to_fail_over(changes, may):
+    assert UnitPathReport(**changes).may_fail_over is may
