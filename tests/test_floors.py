@@ -24,6 +24,8 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
 SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
+SHELLS |= {"initiator.recovering_session"}
 SHELLS |= {
     "initiator.scsi_device",
     "initiator.scsi_command",

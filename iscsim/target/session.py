@@ -206,4 +206,5 @@ def make_nexus(
         task_management=SUPPORTED,
         target_port_names=node.target_port_names,
         lun_map=node.lun_map_of(initiator_name),
+        profile=node.policy.device,
     )

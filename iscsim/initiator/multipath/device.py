@@ -18,7 +18,7 @@ from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.show import describe
 from iscsim.initiator.multipath.states import CheckerState
 from iscsim.initiator.multipath.table import PathTable
-from iscsim.initiator.multipath.verdicts import PATH_ERRORS, Verdict, is_transition, verdict_of
+from iscsim.initiator.multipath.verdicts import PATH_ERRORS, Verdict, verdict_of
 from iscsim.initiator.scan import LogicalUnitInfo, examine
 from iscsim.pdu import Buffer
 
@@ -39,7 +39,7 @@ _POLICIES: dict[Policy, MapSettings] = {
 POLICIES: tuple[Policy, ...] = tuple(_POLICIES)
 Answer = TypeVar("Answer")
 _PATIENCE = 60
-"""Seconds for which a command waits for a unit that is busy or in transition."""
+"""Seconds for which a command waits for a unit that is busy or in transition, on each path."""
 _REPEATS = 5
 _HANDLER_DELAY_S = 2.0
 
@@ -121,16 +121,16 @@ class MultipathDevice(PathTable):
             finally:
                 path.in_flight, path.in_flight_length = path.in_flight - 1, path.in_flight_length - length
             verdict = verdict_of(failed)
-            if verdict is Verdict.FAIL_PATH or (waited >= _PATIENCE and is_transition(failed)):
-                self.fail_path(path, str(failed))
-                waited = 0
-            elif verdict is Verdict.WAIT and waited < _PATIENCE:
+            if verdict is Verdict.REPORT:
+                raise failed
+            if verdict is Verdict.WAIT and waited < _PATIENCE:
                 await asyncio.sleep(1)
                 waited += 1
             elif verdict is Verdict.REPEAT and repeats < _REPEATS:
                 repeats += 1
             else:
-                raise failed
+                self.fail_path(path, str(failed))
+                waited = repeats = 0
 
     # -- making a group usable ---------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from iscsim.initiator.multipath.asymmetric import (
     report_target_port_groups,
     set_target_port_group,
 )
-from iscsim.initiator.multipath.clariion import LUNState
 from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.priorities import unit_report
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure
@@ -20,6 +19,7 @@ from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessModes, AccessState
 from iscsim.scsi.sense import CommandFailed, SenseKey
 from iscsim.scsi.status import Status
+from iscsim.scsi.unit_path_report import LUNState
 
 __all__ = ["HANDLERS", "TRESPASS_PAGE", "Activation", "activate", "trespass_parameters"]
 
@@ -78,7 +78,7 @@ def trespass_parameters() -> bytes:
 async def _emc(path: Path) -> Activation:
     """Trespass, unless this service processor owns the LUN already."""
     report = await unit_report(path, TIMEOUT_S)
-    if not report.is_normal:
+    if report.busy:
         return Activation.BYPASS
     if report.lun_state == LUNState.OWNED:
         return Activation.READY
