@@ -26,6 +26,8 @@ SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
 SHELLS |= {
     "initiator.scsi_device",
+    "initiator.scsi_host",
+    "initiator.sd_probe",
     "initiator.scsi_command",
     "initiator.command_queue",
     "initiator.error_handling",
