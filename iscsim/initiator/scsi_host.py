@@ -78,11 +78,6 @@ class _Attached:
         standard = self.identity.standard
         return standard.qualifier == Qualifier.CONNECTED and standard.device_type == DeviceType.CD
 
-    @property
-    def flags(self) -> DeviceFlag:
-        standard = self.identity.standard
-        return flags_of(standard.vendor, standard.product)
-
 
 class SCSIHost:
     """SCSI host ``number``, over one session (a `RecoveringSession`).
@@ -109,6 +104,7 @@ class SCSIHost:
         self.queue_depth, self.spin_up, self.sequential_max = queue_depth, spin_up, sequential_max
         self._attached: dict[HCTL, _Attached] = {}
         self._level = SCSILevel.SCSI_2
+        self._flags = DeviceFlag.NONE  # of the unit that was probed last
         self._scanning = asyncio.Lock()
 
     @property
@@ -158,8 +154,7 @@ class SCSIHost:
         outcome = await self._probe(_LUN_0)
         if outcome is _Outcome.NO_RESPONSE:
             return
-        at_zero = self._attached.get(self._hctl(_LUN_0))
-        flags = at_zero.flags if at_zero else self._absent_flags
+        flags = self._flags
         reported = await self._reported_luns(flags)
         if reported is None:
             await self._scan_in_order(flags)
@@ -202,9 +197,6 @@ class SCSIHost:
 
     # -- one LUN -----------------------------------------------------------------------------------
 
-    _absent_flags = DeviceFlag.NONE
-    """Of the unit that said of LUN 0 that nothing is connected there."""
-
     def _hctl(self, lun: bytes) -> HCTL:
         return HCTL(self.number, _CHANNEL, _TARGET, linux_lun(lun))
 
@@ -225,7 +217,9 @@ class SCSIHost:
 
     async def _probe(self, lun: bytes) -> _Outcome:
         """Attach what is at ``lun``, unless a device is there already (``scsi_probe_and_add_lun``)."""
-        if self._hctl(lun) in self._attached:
+        known = self._attached.get(self._hctl(lun))
+        if known is not None:
+            self._flags = _flags_of(known.identity)
             return _Outcome.LUN_PRESENT
         device = self._new_device(lun)
         outcome = _Outcome.NO_RESPONSE
@@ -244,8 +238,8 @@ class SCSIHost:
         identity = UnitIdentity(inquiry=inquiry)
         self._level = identity.level
         unit.lun_in_cdb = self._lun_in_cdb
+        self._flags = _flags_of(identity)
         if not _is_connected(identity):
-            self._absent_flags = flags_of(identity.standard.vendor, identity.standard.product)
             return _Outcome.TARGET_PRESENT
         attached = _Attached(device, unit, identity, DiskState())
         if _has_pages(identity):
@@ -373,13 +367,15 @@ def _is_connected(identity: UnitIdentity) -> bool:
 
 
 def _has_pages(identity: UnitIdentity) -> bool:
-    standard = identity.standard
     if identity.level < SCSILevel.SCSI_3:
         return False
-    tried = DeviceFlag.TRY_VPD_PAGES in flags_of(standard.vendor, standard.product)
-    return tried or identity.level >= SCSILevel.SPC_2
+    return identity.level >= SCSILevel.SPC_2 or DeviceFlag.TRY_VPD_PAGES in _flags_of(identity)
 
 
 def _has_only_36(inquiry: bytes) -> bool:
-    standard = UnitIdentity(inquiry=inquiry).standard
-    return DeviceFlag.INQUIRY_36 in flags_of(standard.vendor, standard.product)
+    return DeviceFlag.INQUIRY_36 in _flags_of(UnitIdentity(inquiry=inquiry))
+
+
+def _flags_of(identity: UnitIdentity) -> DeviceFlag:
+    standard = identity.standard
+    return flags_of(standard.vendor, standard.product)
