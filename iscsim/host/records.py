@@ -24,9 +24,10 @@ _IFACE_NAMES = """
     max_outstanding_r2t max_burst_len chap_auth bidi_chap strict_login_compliance discovery_auth
     discovery_logout
 """.split()
-IFACE: Mapping[str, str] = {
-    f"iface.{name}": "0" if name in _NUMBERS else EMPTY for name in _IFACE_NAMES
-} | {"iface.iscsi_ifacename": "default", "iface.transport_name": "tcp"}
+IFACE: Mapping[str, str] = {f"iface.{name}": "0" if name in _NUMBERS else EMPTY for name in _IFACE_NAMES} | {
+    "iface.iscsi_ifacename": "default",
+    "iface.transport_name": "tcp",
+}
 """The record of the default interface."""
 _SECRETS = ("node.session.auth.password", "node.session.auth.password_in")
 _DISCOVERY_SECRETS = ("discovery.sendtargets.auth.password", "discovery.sendtargets.auth.password_in")

@@ -197,7 +197,9 @@ class Sysfs:
             if disk is not None:
                 hctl, adapter = disk.hctl, disk.adapter
                 target = f"target{hctl.host}:{hctl.channel}:{hctl.target}"
-                where = f"platform/host{adapter.number}/session{adapter.sid}/{target}/{hctl}/block/{disk.name}"
+                where = (
+                    f"platform/host{adapter.number}/session{adapter.sid}/{target}/{hctl}/block/{disk.name}"
+                )
                 yield f"/sys/{here}/slaves/{path.name}", Link(f"../../../../{where}")
         yield f"/sys/block/{name}", Link(f"../{here}")
         yield f"/sys/class/block/{name}", Link(f"../../{here}")

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["Udev"]
 
 logger = logging.getLogger("iscsim.host")
-_PREFIXES: dict[int, str] = {DesignatorType.T10_VENDOR: "1", DesignatorType.EUI_64: "2", DesignatorType.NAA: "3"}
+_PREFIXES: dict[int, str] = {
+    DesignatorType.T10_VENDOR: "1",
+    DesignatorType.EUI_64: "2",
+    DesignatorType.NAA: "3",
+}
 _NO_LINK_OF_A_MAP = ("1", "S")
 
 
