@@ -18,14 +18,14 @@ from iscsim.initiator.settings import NodeSettings
 if TYPE_CHECKING:
     from iscsim.host.kernel import SCSIAdapter
     from iscsim.host.model import Host
-    from iscsim.net.network import Address, Factory, Listener, Network
+    from iscsim.net.network import Factory, Network
 
 __all__ = ["HostSession", "Iscsid"]
 
 
 @dataclass(slots=True, eq=False)
 class HostSession:
-    """A session of the host. It is there as soon as TCP is up; ``session`` is None until the login is through.
+    """A session of the host, there as soon as TCP is up; ``session`` is None until the login is through.
 
     ``portal_group_tag`` is 0 until the target has told it.
     """

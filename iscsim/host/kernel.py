@@ -13,11 +13,12 @@ from iscsim.initiator.multipath.path import device_number
 from iscsim.initiator.scsi_host import SCSIHost
 
 if TYPE_CHECKING:
+    from iscsim.initiator.multipath import MultipathDevice
     from iscsim.initiator.recovering_session import RecoveringSession
     from iscsim.initiator.scsi_device import HCTL, SCSIDevice
     from iscsim.initiator.scsi_scan import UnitIdentity
 
-__all__ = ["Action", "Disk", "Kernel", "SCSIAdapter"]
+__all__ = ["Action", "Disk", "Kernel", "Map", "SCSIAdapter"]
 
 Action = Literal["add", "change", "remove"]
 Listener = Callable[[Action, "Disk"], None]
@@ -92,6 +93,40 @@ class Disk:
     async def flush(self) -> None:
         """Have everything written go to the medium. Raises ISCSIError."""
         await self.device.flush(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A multipath map, asked for its blocks."""
+
+    device: MultipathDevice
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.device.size
+
+    @property
+    def block_size(self) -> int:
+        """In bytes."""
+        return self.device.block_size
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the unit is write protected."""
+        return self.device.unit.read_only
+
+    async def read(self, lba: int, blocks: int) -> bytes | bytearray | memoryview:
+        """``blocks`` blocks from ``lba`` on. Raises ISCSIError."""
+        return await self.device.read(lba, blocks)
+
+    async def write(self, lba: int, data: bytes) -> None:
+        """Write whole blocks. Raises ISCSIError."""
+        await self.device.write(lba, data)
+
+    async def flush(self) -> None:
+        """Have everything written go to the medium. Raises ISCSIError."""
+        await self.device.flush()
 
 
 class Kernel:
@@ -181,7 +216,7 @@ class Kernel:
         return disks
 
     async def rescan(self, disk: Disk) -> None:
-        """``echo 1 > /sys/block/sda/device/rescan``. Raises SessionFailed when the session ended meanwhile."""
+        """``echo 1 > /sys/block/sda/device/rescan``. Raises SessionFailed when the session is gone."""
         assert disk.adapter.scsi_host is not None
         await disk.adapter.scsi_host.rescan(disk.hctl)
         self._tell("change", disk)

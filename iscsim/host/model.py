@@ -6,21 +6,21 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import iscsim.host.commands  # noqa: F401 - they declare themselves
 from iscsim.host.iscsid import Iscsid
-from iscsim.host.kernel import Kernel
+from iscsim.host.kernel import Disk, Kernel, Map
 from iscsim.host.multipathd import Multipathd
 from iscsim.host.node_database import NodeDatabase
 from iscsim.host.result import CommandResult
 from iscsim.host.settings import HostSettings
 from iscsim.host.shell import run
 from iscsim.host.sysfs import Sysfs
-from iscsim.host.tree import Directory, Entry, File, Link, Source, Tree
+from iscsim.host.tree import Directory, Entry, File, Link, Node, Source, Tree
 from iscsim.host.udev import Udev
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
+    from iscsim.host.nbd import Blocks
     from iscsim.net.network import Network, Recorder
     from iscsim.session.chap import Randomness
 
@@ -60,6 +60,8 @@ class Host:
         self.rng, self.recorder = rng, recorder
         self.history: list[Execution] = []
         self.missing_commands: set[str] = set()
+        self.mounts: dict[str, str] = {}
+        """Directories, by the device that is mounted there."""
         self.files: dict[str, bytes] = {
             INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode()
         }
@@ -126,6 +128,35 @@ class Host:
         result = await run(self, argv, stdin)
         self.history.append(Execution(begun, time(), tuple(argv), result))
         return result
+
+    # -- devices by their paths --------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """The loop's clock, in seconds."""
+        return asyncio.get_running_loop().time()
+
+    def device_name(self, path: str) -> str:
+        """The kernel's name behind a path, ``"sda"`` or ``"dm-0"``; the last part of what is no device."""
+        if path.startswith("/") and self.tree.exists(path):
+            entry = self.tree.lookup(path)
+            if isinstance(entry, Node):
+                return entry.name
+        return path.rpartition("/")[2]
+
+    def disk(self, path: str) -> Disk | None:
+        """The disk at a path, or of a name."""
+        return self.kernel.disks.get(self.device_name(path))
+
+    def device(self, path: str) -> Blocks | None:
+        """The disk or map at a path, or of a name."""
+        name = self.device_name(path)
+        for device in self.multipathd.maps.values():
+            if name in (f"dm-{device.minor}", device.alias):
+                return Map(device)
+        return self.kernel.disks.get(name)
+
+    # -- its life ----------------------------------------------------------------------------------
 
     async def settle(self) -> None:
         """Wait until udev and multipathd have dealt with every disk."""

@@ -7,11 +7,24 @@ from dataclasses import dataclass, field
 
 from iscsim.errors import ConfigError
 
-__all__ = ["OPEN_ISCSI_VERSIONS", "HostSettings"]
+__all__ = ["OPEN_ISCSI_VERSIONS", "HostSettings", "LocalDisk"]
 
 OPEN_ISCSI_VERSIONS = ("2.0-873", "2.1.8")
 """The one of the seeds' day (Ubuntu 16.04), and Debian 12's."""
 FIND_MULTIPATHS = ("strict", "no", "yes", "greedy", "smart")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDisk:
+    """A disk, a partition or a loop device that has nothing to do with iSCSI: name, numbers, size in bytes."""
+
+    name: str
+    device_number: str
+    size: int
+    kind: str = "disk"
+    mountpoint: str = ""
+    parent: str = ""
+    """The disk a partition is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +53,8 @@ class HostSettings:
     """From a new device to its links."""
     multipathd_delay_s: float = 0.0
     """From udev's event to what multipathd makes of it."""
+    local_disks: tuple[LocalDisk, ...] = (LocalDisk("vda", "254:0", 3 << 30, mountpoint="/"),)
+    """What the host has beside its iSCSI disks."""
     command_costs: Mapping[str, float] = field(default_factory=dict)
     """How long each command takes in itself, by its name; ``"*"`` is for the others."""
 

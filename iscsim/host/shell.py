@@ -53,6 +53,8 @@ def find(host: Host, program: str) -> tuple[str, Program]:
     Raises:
         FileNotFoundError: the host has no such program.
     """
+    import iscsim.host.commands  # noqa: F401 - they declare themselves, and import the model
+
     name = posixpath.basename(program)
     if name not in COMMANDS or name in host.missing_commands:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)

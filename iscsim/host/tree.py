@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 __all__ = ["Directory", "Entry", "File", "Link", "Node", "Source", "Tree"]
@@ -20,10 +20,11 @@ _MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file. ``content`` is asked for when it is read; ``write`` takes what is written to it."""
+    """A regular file. ``content`` is asked for when it is read; ``write`` takes what is written
+    to it, and may take its time."""
 
     content: Callable[[], bytes] = bytes
-    write: Callable[[bytes], object] | None = None
+    write: Callable[[bytes], Awaitable[object] | None] | None = None
     mode: int = 0o644
 
 
