@@ -80,10 +80,9 @@ async def dd(call: Call) -> int:
     except ValueError as error:
         call.output.error(f"dd: invalid number: '{error}'")
         return 1
+    length = None if count is None else count * block_size
     try:
-        data = await _take(
-            call, operands.get("if"), skip * block_size, None if count is None else count * block_size
-        )
+        data = await _take(call, operands.get("if"), skip * block_size, length)
         await _put(call, operands.get("of"), seek * block_size, data)
     except OSError as error:
         call.output.error(f"dd: failed to open '{error.filename}': {error.strerror}")

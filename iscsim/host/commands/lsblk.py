@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from iscsim.host.model import Host
 from iscsim.host.shell import Call, command
 from iscsim.host.udev import DEVICE_MAPPER_MAJOR
+from iscsim.initiator.multipath import MultipathDevice
 
 _DEFAULT = ("NAME", "MAJ:MIN", "RM", "SIZE", "RO", "TYPE", "MOUNTPOINTS")
 _UNITS = "BKMGTP"
@@ -33,29 +34,25 @@ def _devices(host: Host) -> list[_Device]:
         if not disk.size:
             continue  # lsblk leaves out what has no size
         device = _Device(disk.name, disk.device_number, disk.size, disk.read_only)
-        for each in maps:
-            if any(path.name == disk.name for path in each.paths):
-                number = f"{DEVICE_MAPPER_MAJOR}:{each.minor}"
-                device.children.append(
-                    _Device(
-                        each.alias, number, each.size, each.unit.read_only, "mpath", _mount(host, each.alias)
-                    )
-                )
+        mine = [each for each in maps if disk.name in [path.name for path in each.paths]]
+        device.children = [_map(host, each) for each in mine]
         roots.append(device)
     locals_ = {
         each.name: _Device(each.name, each.device_number, each.size, False, each.kind, each.mountpoint)
         for each in host.settings.local_disks
     }
-    for each in host.settings.local_disks:
-        if each.parent in locals_:
-            locals_[each.parent].children.append(locals_[each.name])
+    for local in host.settings.local_disks:
+        if local.parent in locals_:
+            locals_[local.parent].children.append(locals_[local.name])
         else:
-            roots.append(locals_[each.name])
+            roots.append(locals_[local.name])
     return roots
 
 
-def _mount(host: Host, alias: str) -> str:
-    return host.mounts.get(f"/dev/mapper/{alias}", "")
+def _map(host: Host, device: MultipathDevice) -> _Device:
+    number = f"{DEVICE_MAPPER_MAJOR}:{device.minor}"
+    mountpoint = host.mounts.get(f"/dev/mapper/{device.alias}", "")
+    return _Device(device.alias, number, device.size, device.unit.read_only, "mpath", mountpoint)
 
 
 def shown_size(size: int) -> str:
