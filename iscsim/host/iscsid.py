@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError, ISCSIError
 from iscsim.host.records import UNKNOWN_TPGT, NodeRecord
+from iscsim.host.settings import OLD_OPEN_ISCSI
 from iscsim.initiator.exit_codes import IscsiadmExitCode
 from iscsim.initiator.initial_login import exit_code_of
 from iscsim.initiator.recovering_session import RecoveringSession, log_in
@@ -81,7 +82,7 @@ class Iscsid:
         It takes as long as open-iscsi tries; what it would exit with comes back.
         """
         try:
-            settings = record.settings
+            settings = self._settings(record)
         except ConfigError:
             return IscsiadmExitCode.INVAL
         made: list[HostSession] = []
@@ -105,6 +106,14 @@ class Iscsid:
         if settings.scan == "auto" or not self._host.settings.manual_scan:
             await self._host.kernel.scan(host_session.adapter.number)
         return IscsiadmExitCode.SUCCESS
+
+    def _settings(self, record: NodeRecord) -> NodeSettings:
+        """What a session is made with; the old iscsid did not wait Time2Wait between its first attempts: the
+        seeds' two timeouts took 240 s. Raises ConfigError."""
+        settings = record.settings
+        if self._host.settings.open_iscsi_version == OLD_OPEN_ISCSI:
+            return replace(settings, default_time2wait=0)
+        return settings
 
     async def _log_in(
         self, record: NodeRecord, settings: NodeSettings, connected: Callable[[], None]

@@ -15,14 +15,14 @@ _NUMBERS = "prefix_len vlan_id vlan_priority iface_num mtu port tos ttl tcp_wsf 
 _NUMBERS += "def_task_mgmt_timeout erl max_receive_data_len first_burst_len max_outstanding_r2t".split()
 _NUMBERS += ["max_burst_len"]
 _IFACE_NAMES = """
-    iscsi_ifacename net_ifacename ipaddress prefix_len hwaddress transport_name initiatorname state vlan_id
-    vlan_priority vlan_state iface_num mtu port bootproto subnet_mask gateway dhcp_alt_client_id_state
-    dhcp_alt_client_id dhcp_dns dhcp_learn_iqn dhcp_req_vendor_id_state dhcp_vendor_id_state dhcp_vendor_id
-    dhcp_slp_da fragmentation gratuitous_arp incoming_forwarding tos_state tos ttl delayed_ack tcp_nagle
-    tcp_wsf_state tcp_wsf tcp_timer_scale tcp_timestamp redirect def_task_mgmt_timeout header_digest
-    data_digest immediate_data initial_r2t data_seq_inorder data_pdu_inorder erl max_receive_data_len first_burst_len
-    max_outstanding_r2t max_burst_len chap_auth bidi_chap strict_login_compliance discovery_auth
-    discovery_logout
+    iscsi_ifacename net_ifacename ipaddress prefix_len hwaddress transport_name initiatorname state
+    vlan_id vlan_priority vlan_state iface_num mtu port bootproto subnet_mask gateway
+    dhcp_alt_client_id_state dhcp_alt_client_id dhcp_dns dhcp_learn_iqn dhcp_req_vendor_id_state
+    dhcp_vendor_id_state dhcp_vendor_id dhcp_slp_da fragmentation gratuitous_arp incoming_forwarding
+    tos_state tos ttl delayed_ack tcp_nagle tcp_wsf_state tcp_wsf tcp_timer_scale tcp_timestamp redirect
+    def_task_mgmt_timeout header_digest data_digest immediate_data initial_r2t data_seq_inorder
+    data_pdu_inorder erl max_receive_data_len first_burst_len max_outstanding_r2t max_burst_len
+    chap_auth bidi_chap strict_login_compliance discovery_auth discovery_logout
 """.split()
 IFACE: Mapping[str, str] = {f"iface.{name}": "0" if name in _NUMBERS else EMPTY for name in _IFACE_NAMES} | {
     "iface.iscsi_ifacename": "default",

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 
 from iscsim.errors import ConfigError
 
-__all__ = ["OPEN_ISCSI_VERSIONS", "HostSettings", "LocalDisk"]
+__all__ = ["OLD_OPEN_ISCSI", "OPEN_ISCSI_VERSIONS", "HostSettings", "LocalDisk"]
 
-OPEN_ISCSI_VERSIONS = ("2.0-873", "2.1.8")
+OLD_OPEN_ISCSI = "2.0-873"
+OPEN_ISCSI_VERSIONS = (OLD_OPEN_ISCSI, "2.1.8")
 """The one of the seeds' day (Ubuntu 16.04), and Debian 12's."""
 FIND_MULTIPATHS = ("strict", "no", "yes", "greedy", "smart")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalDisk:
-    """A disk, a partition or a loop device that has nothing to do with iSCSI: name, numbers, size in bytes."""
+    """A disk, a partition or a loop device that has nothing to do with iSCSI; ``size`` in bytes."""
 
     name: str
     device_number: str

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from iscsim.host.commands.iscsiadm.options import Failed
 from iscsim.host.iscsid import HostSession
 from iscsim.host.records import NodeRecord
+from iscsim.host.settings import OLD_OPEN_ISCSI
 from iscsim.host.shell import Call
 from iscsim.initiator.exit_codes import IscsiadmExitCode
 
 __all__ = ["log_in_to", "log_out_of", "shown"]
-
-_OLD = "2.0-873"
 
 
 def shown(record: NodeRecord) -> str:
@@ -40,7 +39,7 @@ async def log_in_to(call: Call, records: Sequence[NodeRecord]) -> int:
         wanted += [record] * missing
         if not missing:
             exit_code = exit_code or IscsiadmExitCode.SESS_EXISTS
-    multiple = " (multiple)" if call.host.settings.open_iscsi_version == _OLD else ""
+    multiple = " (multiple)" if call.host.settings.open_iscsi_version == OLD_OPEN_ISCSI else ""
     for record in wanted:
         call.output.line(f"Logging in to [{shown(record)}]{multiple}")
     codes = await asyncio.gather(*(call.host.iscsid.login(record) for record in wanted))
