@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from iscsim.errors import ConfigError
@@ -28,6 +29,8 @@ class ServedFaults:
     """
 
     network = None
+    hosts: Mapping[str, Any] = MappingProxyType({})
+    """Whoever logs in runs elsewhere."""
 
     def __init__(self, entity: NetworkEntity) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,7 +38,7 @@ class ServedFaults:
         self.engine = FaultEngine(clock=self._loop.time)
         self.engine.network = "tcp"
         self.engine.file_exists = os.path.exists
-        self.engine.known |= {"target": lambda: list(entity.nodes)}
+        self.engine.known |= {"target": lambda: list(entity.nodes), "clock": lambda: list(self.hosts)}
         self.served_network = FaultyNetwork(self.engine)
         self.taps = FaultTaps(self.engine)
         device_server = FaultyDeviceServer.install(entity, self.engine)

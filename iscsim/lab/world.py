@@ -99,6 +99,7 @@ class Lab:
         self.faults = FaultEngine(self.seed, self.trace, clock=self.loop.time)
         self.faults.network = self.network_name
         self.faults.file_exists = os.path.exists
+        self.faults.known |= {"clock": lambda: list(self.hosts)}
         self._wire = TracedWire(self.trace)
         if self.network is not None:
             self._wire_up(self.network)
