@@ -107,6 +107,8 @@ class FaultEngine:
         self.rules[rule.id] = rule
         for hook in rule.hooks:
             self._by_hook[hook].append(rule)
+        if self.trace is not None:
+            self.trace.add_later("armed", rule.describe)
         for listener in self.listeners:
             listener(rule)
         return rule

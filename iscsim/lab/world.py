@@ -278,6 +278,11 @@ class Lab:
         """Seconds of the loop's clock; virtual ones begin at 0."""
         return self.loop.time()
 
+    @property
+    def begun(self) -> float:
+        """When the lab was opened, on the loop's clock."""
+        return self._begun
+
     def capture(self, path: str | Path) -> None:
         """Capture connections made from now on to a pcapng file. Raises `ConfigError`."""
         from iscsim.capture import WireRecorder, real_time_recorder

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from iscsim.errors import ConfigError
 from iscsim.faults.engine import Firing
 from iscsim.faults.rule import FaultRule
 from iscsim.lab import Lab
@@ -93,9 +94,13 @@ class TestWorld:
 
     def arm(self) -> None:
         """Arm the faults of the mark."""
-        for fault in self.settings.faults if self.lab is not None else ():
-            assert self.lab is not None
-            self.lab.add_fault({"name": fault} if isinstance(fault, str) else fault)
+        if self.lab is None:
+            return
+        try:
+            for fault in self.settings.faults:
+                self.lab.add_fault({"name": fault} if isinstance(fault, str) else fault)
+        except ConfigError as error:
+            pytest.fail(f"@pytest.mark.iscsim(faults=...): {error}", pytrace=False)
 
     async def end(self) -> list[str]:
         """Close the lab; what was wrong, unless the test did not come to its end: then it is of no matter."""
