@@ -249,14 +249,19 @@ def test_mistake_is_shown_at_its_line(pytester: pytest.Pytester, where: str) -> 
     pytester.makepyfile(MISTAKEN.format(**lines))
     result = run(pytester, *AUTO)
     result.stdout.fnmatch_lines(
-        [">*faults(*net.refuses*)*# here", "E *ConfigError: unknown fault 'net.refuses' (did you mean 'net.refuse'?)"]
+        [
+            ">*faults(*net.refuses*)*# here",
+            "E *ConfigError: unknown fault 'net.refuses' (did you mean 'net.refuse'?)",
+        ]
     )
     assert "iscsim/faults" not in result.stdout.str()
     assert "iscsim/faults" in run(pytester, *AUTO, "--full-trace").stdout.str()
 
 
 def test_error_of_somebody_else_keeps_its_traceback(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("async def test_it(iscsi_lab):\n    await iscsi_lab.host('a').connect('iqn.x', 'x:y:z')\n")
+    pytester.makepyfile(
+        "async def test_it(iscsi_lab):\n    await iscsi_lab.host('a').connect('iqn.x', 'x:y:z')\n"
+    )
     run(pytester, *AUTO).assert_outcomes(failed=1)
 
 
@@ -269,7 +274,10 @@ def test_replay_line_works_where_pytest_was_started(pytester: pytest.Pytester) -
     options = {"cwd": place, "capture_output": True, "text": True, "timeout": 60}
     done: Any = subprocess.run([*command, "../below", "--iscsim-seeds=2"], check=False, **options)
     (line, _) = [line for line in done.stdout.splitlines() if line.startswith("seed 0; again: ")]
-    assert line == "seed 0; again: pytest '../below/test_it.py::test_it[red]' --iscsim-seed=0 -o asyncio_mode=auto"
+    assert (
+        line
+        == "seed 0; again: pytest '../below/test_it.py::test_it[red]' --iscsim-seed=0 -o asyncio_mode=auto"
+    )
     words = shlex.split(line.partition("again: pytest ")[2])
     again: Any = subprocess.run([*command[:-2], *words], check=False, **options)
     assert (again.returncode, "1 failed" in again.stdout) == (1, True)
@@ -417,7 +425,9 @@ def test_faults_and_pdus_are_on_one_clock_and_firings_are_summarised(
     result = run(pytester, *AUTO, *wider, f"--iscsim-network={network}")
     result.assert_outcomes(passed=1, failed=1)
     lines = result.outlines
-    rows = lines[lines.index(next(line for line in lines if line.startswith("faults that fired: 66"))) + 1 :][:3]
+    rows = lines[lines.index(next(line for line in lines if line.startswith("faults that fired: 66"))) + 1 :][
+        :3
+    ]
     (busy,) = [row for row in rows if "task.busy" in row]
     found = re.fullmatch(r"  ([\d.]+) s fault task.busy \[task.busy-1 #1\] x64, the last at ([\d.]+) s", busy)
     assert found is not None

@@ -41,9 +41,7 @@ add_kind(
         action=_set_clock,
         parameters=(
             Parameter("host", str, "whose clock", required=True, known="clock"),
-            Parameter(
-                "offset", float, "seconds it is set forward; back, when less than 0", required=True
-            ),
+            Parameter("offset", float, "seconds it is set forward; back, when less than 0", required=True),
         ),
         check=_check_moves,
     )

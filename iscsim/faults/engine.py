@@ -52,7 +52,8 @@ class FaultEngine:
         self.flags: set[str] = set()
         self.known: dict[str, Callable[[], Iterable[Any]]] = {}
         """What there is in this lab of ``"portal"``, ``"initiator"``, ``"target"``, ``"lun"``, ``"unit"``,
-        ``"host"``, ``"nic"``, ``"address"`` and ``"clock"`` (hosts with one): a fault of another is refused. Not told, all are taken."""
+        ``"host"``, ``"nic"``, ``"address"`` and ``"clock"`` (hosts with one): a fault of another is refused.
+        Not told, all are taken."""
         self.file_exists: Callable[[str], bool] = lambda path: False
         """How a gate ``file:PATH`` looks; a lab that may touch files says how."""
         self.listeners: list[Callable[[FaultRule], None]] = []

@@ -12,7 +12,19 @@ __all__ = ["checked_name", "hint"]
 _MOST_LISTED = 12
 _LONGEST = 100
 _SAME_THINGS = (
-    ("delay", "seconds", "s", "time", "duration", "gap", "wait", "after", "late", "transition_time", "period"),
+    (
+        "delay",
+        "seconds",
+        "s",
+        "time",
+        "duration",
+        "gap",
+        "wait",
+        "after",
+        "late",
+        "transition_time",
+        "period",
+    ),
     ("n", "count", "number", "times"),
     ("bytes", "data", "length", "len", "size"),
     ("op", "operation", "opcode"),

@@ -22,6 +22,7 @@ from iscsim.faults.engine import Firing
 from iscsim.faults.names import checked_name
 from iscsim.faults.seconds import parse_seconds
 from iscsim.faults.shrink import Shrunk, shrink
+from iscsim.initiator.initial_login import InitialLoginFailed
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure, TransferIncomplete
 from iscsim.lab.oracles import BrokenInvariant
 from iscsim.lab.scenario import Scenario
@@ -40,8 +41,8 @@ _NUMBERS = re.compile(r"\d[\d.:]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """A step that was done: from when to when, what came of it; ``problem`` is not empty if that is wrong, and
-    ``failure`` says in a word or two of what kind it is."""
+    """A step that was done: from when to when, what came of it; ``problem`` is not empty if that is wrong,
+    and ``failure`` says in a word or two of what kind it is."""
 
     step: dict[str, Any]
     begun: float
@@ -226,6 +227,7 @@ _ERRORS: tuple[type[Exception], ...] = (
     ConnectionFailed,
     FaultError,
     ISCSIError,
+    InitialLoginFailed,
     LoginFailed,
     NoPathWorks,
     OSError,

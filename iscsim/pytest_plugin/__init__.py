@@ -79,7 +79,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _asked_for(metafunc: pytest.Metafunc) -> list[int]:
-    """The seeds in ``test_it.py::test_name[seed3]`` on the command line, as pytest prints it of what failed."""
+    """The seeds in ``test_it.py::test_name[seed3]`` on the command line, as pytest prints what failed."""
     name = re.escape(metafunc.function.__name__)
     pattern = re.compile(rf"::{name}\[(?:.*-)?seed(\d+)\]\Z")
     return sorted({int(found[1]) for arg in metafunc.config.args if (found := pattern.search(arg))})

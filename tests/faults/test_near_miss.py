@@ -9,7 +9,6 @@ import pytest
 from iscsim.faults.near_miss import NearMisses
 from iscsim.faults.occasion import Hook, Occasion
 
-
 CDBS = {
     "REPORT LUNS": bytes([0xA0]),
     "TEST UNIT READY": bytes([0]),
@@ -65,7 +64,10 @@ def test_nearest_is_what_is_most_like_it_however_rare() -> None:
 
 @pytest.mark.parametrize(
     "expression, said",
-    [("lba > 3", "on 1 occasion 'lba > 3' did not hold; 1 other"), ("", "on 1 occasion its predicate did not hold; 1 other")],
+    [
+        ("lba > 3", "on 1 occasion 'lba > 3' did not hold; 1 other"),
+        ("", "on 1 occasion its predicate did not hold; 1 other"),
+    ],
 )
 def test_predicate_is_nearer_than_any_other(expression: str, said: str) -> None:
     misses = NearMisses()

@@ -93,6 +93,14 @@ def test_faults_that_have_nothing_to_do_with_it_are_left_out() -> None:
     assert [fault["name"] for fault in shrink_faults(plan).faults] == ["net.refuse"]
 
 
+@pytest.mark.parametrize(("step", "seconds"), [({}, 122), ({"login_timeout": 5}, 42)])
+def test_retries_are_open_iscsi_s_patience(step: dict[str, Any], seconds: float) -> None:
+    login = {"do": "login", "retries": 8, "expect": "InitialLoginFailed", "message": "(8 - ", **step}
+    outcome = play(scenario(login, faults=[{"name": "net.blackhole"}]))
+    assert outcome.problems == []
+    assert outcome.duration_s == pytest.approx(seconds, abs=0.1)
+
+
 def test_shrinking_looks_for_the_same_failure_and_no_other() -> None:
     """Without any fault it fails too: then the login works."""
     faults = [{"name": "login.delay", "seconds": 20}, {"name": "ua.power_on"}, {"name": "net.dup"}]

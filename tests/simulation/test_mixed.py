@@ -12,7 +12,9 @@ import pytest
 from simulation.mixed import run
 
 SEEDS = range(int(os.environ.get("ISCSIM_SEEDS", "10")))
-_PROGRAM = "import sys\nfrom simulation.mixed import run\nfor seed in sys.argv[1:]:\n    print(seed, run(int(seed)))"
+_PROGRAM = (
+    "import sys\nfrom simulation.mixed import run\nfor seed in sys.argv[1:]:\n    print(seed, run(int(seed)))"
+)
 
 first_run = functools.cache(run)
 
