@@ -134,8 +134,11 @@ async def _build(lab: Lab, scenario: Scenario) -> None:
     for each in scenario.hosts:
         host = lab.host(each["name"], *each.get("addresses", []))
         host.initiator_name = each.get("initiator_name", host.initiator_name)
-    for description in scenario.faults:
-        lab.add_fault(description)
+    for number, description in enumerate(scenario.faults, 1):
+        try:
+            lab.add_fault(description)
+        except ConfigError as error:
+            raise ConfigError(f"[[fault]] {number}: {error}") from None
 
 
 def _luns(texts: list[str] | None) -> dict[int, str] | None:
