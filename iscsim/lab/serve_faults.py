@@ -15,6 +15,7 @@ from iscsim.faults.faulty_device_server import FaultyDeviceServer
 from iscsim.faults.pdu_tap import FaultTaps
 from iscsim.faults.tcp_network import FaultyNetwork
 from iscsim.faults.timers import Timers
+from iscsim.faults.units import luns_of
 from iscsim.target.connection import TargetConnection
 from iscsim.target.node import NetworkEntity, TargetNode
 from iscsim.target.server import TargetServer
@@ -39,6 +40,9 @@ class ServedFaults:
         self.engine.network = "tcp"
         self.engine.file_exists = os.path.exists
         self.engine.known |= {"target": lambda: list(entity.nodes), "clock": lambda: list(self.hosts)}
+        self.engine.known |= {
+            "mapped_lun": lambda: luns_of(entity.nodes.values(), self.engine.rules.values())
+        }
         self.served_network = FaultyNetwork(self.engine)
         self.taps = FaultTaps(self.engine)
         device_server = FaultyDeviceServer.install(entity, self.engine)
