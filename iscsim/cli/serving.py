@@ -70,7 +70,7 @@ async def _start(server: TargetServer) -> None:
 
 
 def _server(entity: NetworkEntity, recorder: Recorder | None, faults: ServedFaults | None) -> TargetServer:
-    """Faults cost something, and can only come through the control socket."""
+    """Faults can only come through the control socket, and cost next to nothing before they come."""
     if faults is None:
         return TargetServer(entity, recorder=recorder)
     server = TargetServer(entity, recorder=recorder, network=faults.served_network, taps=faults.taps)

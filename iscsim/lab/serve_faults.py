@@ -43,7 +43,7 @@ class ServedFaults:
         self.engine.known |= {
             "mapped_lun": lambda: luns_of(entity.nodes.values(), self.engine.rules.values())
         }
-        self.served_network = FaultyNetwork(self.engine)
+        self.served_network = FaultyNetwork(self.engine, live=lambda: self._server.protocols)
         self.taps = FaultTaps(self.engine)
         device_server = FaultyDeviceServer.install(entity, self.engine)
         device_server.commenting = TargetConnection.comment
