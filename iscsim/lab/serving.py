@@ -139,6 +139,9 @@ class LiveTarget:
             raise ConfigError(f"portal {portal} of {self.name} is redirected to itself")
         found[portal].redirect_to = redirect
 
+    def __repr__(self) -> str:
+        return f"LiveTarget({self.name!r} at {', '.join(self.portals)})"
+
 
 @asynccontextmanager
 async def serve(

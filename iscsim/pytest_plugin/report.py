@@ -41,6 +41,7 @@ def replay_line(world: TestWorld) -> str:
     words = ["pytest", node, f"--iscsim-seed={world.settings.seed}"]
     network = config.getoption("--iscsim-network")
     words += [f"--iscsim-network={network}"] if network else []
+    words += ["-c", config.option.inifilename] if config.option.inifilename else []
     words += [word for setting in config.option.override_ini or () for word in ("-o", setting)]
     return shlex.join(words)
 

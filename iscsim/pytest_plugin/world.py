@@ -59,6 +59,9 @@ class Faults:
         """Take every fault away, and make good what it did."""
         self.lab.heal()
 
+    def __repr__(self) -> str:
+        return f"Faults({', '.join(self.engine.rules)})"
+
 
 class TestWorld:
     """A lab from the beginning of its test to the last word on it; ``place`` is where its files go."""
@@ -96,11 +99,14 @@ class TestWorld:
         """Arm the faults of the mark."""
         if self.lab is None:
             return
+        mistake = ""
         try:
             for fault in self.settings.faults:
                 self.lab.add_fault({"name": fault} if isinstance(fault, str) else fault)
         except ConfigError as error:
-            pytest.fail(f"@pytest.mark.iscsim(faults=...): {error}", pytrace=False)
+            mistake = f"@pytest.mark.iscsim(faults=...): {error}"
+        if mistake:
+            pytest.fail(mistake, pytrace=False)
 
     async def end(self) -> list[str]:
         """Close the lab; what was wrong, unless the test did not come to its end: then it is of no matter."""
