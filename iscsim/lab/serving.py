@@ -121,7 +121,7 @@ class LiveTarget:
         that is ``to``.
 
         Raises:
-            ConfigError: ``to`` is no address, or the portal itself; there is no such portal.
+            ConfigError: ``to`` is no address; there is no such portal.
         """
         if not (to is None or isinstance(to, str)):
             raise ConfigError(f"redirection to {to!r:.60}: expected HOST:PORT, or None")
@@ -135,8 +135,6 @@ class LiveTarget:
         found = dict(enumerate(each for group in groups for each in group.portals))
         if isinstance(portal, bool) or portal not in found:
             raise ConfigError(f"{self.name} has {len(found)} portals, from 0, and no portal {portal!r:.60}")
-        if redirect is not None and redirect.shown_at("") == str(found[portal]):
-            raise ConfigError(f"portal {portal} of {self.name} is redirected to itself")
         found[portal].redirect_to = redirect
 
     def __repr__(self) -> str:
