@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -59,6 +60,23 @@ def test_key_given_twice_matches_each_or_is_refused(cli: Any, served: tuple[str,
     assert "lun=[7, 1]" in cli("fault", "list", *at).stdout
     twice = ("-a", "seconds=1", "-a", "seconds=2")
     cli("fault", "add", "login.delay", *twice, *at).assert_failed(2, "attribute seconds is given twice")
+
+
+def test_every_trigger_can_be_given(cli: Any, served: tuple[str, Path], tmp_path: Path) -> None:
+    portal, control = served
+    at, gate = ("--control", str(control)), tmp_path / "gate"
+    words = ("--after", "0s", "--until", "1h", "--gate", f"file:{gate}", "--per", "session", "--times", "9")
+    assert cli("fault", "add", "medium.read", "--after-bytes", "1", *words, *at).code == 0
+    described = json.loads(cli("fault", "list", "--json", *at).stdout)[0]
+    assert described["scope"] == "session"
+    assert {"after", "until", "gate", "after_bytes"} <= set(described["when"])
+    cli("fault", "add", "task.busy", "--per", "sesion", *at).assert_failed(2, "did you mean 'session'?")
+    cli("fault", "add", "task.busy", "--after", "soon", *at).assert_failed(2, "not a time: 'soon'")
+    assert cli("fault", "reset", *at).code == 0
+    assert cli("fault", "add", "medium.read", "--gate", f"file:{gate}", *at).code == 0
+    assert cli("read", portal, TARGET, "1").code == 0
+    gate.touch()
+    assert cli("read", portal, TARGET, "1").code == 1
 
 
 @pytest.mark.parametrize(
