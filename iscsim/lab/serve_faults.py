@@ -76,11 +76,16 @@ class ServedFaults:
         if not isinstance(fault, dict):
             raise ConfigError("fault must be an object")
         rule = self.engine.add_description(shift_times(fault, self._loop.time()))
-        return _row(rule.describe() | {"fired": rule.fired, "armed": rule.armed})
+        return self._row(rule.describe() | {"fired": rule.fired, "armed": rule.armed})
 
     async def list(self) -> list[dict[str, Any]]:
-        """Every fault that is armed."""
-        return [_row(each) for each in self.engine.describe()]
+        """Every fault that is armed. Times are seconds from now."""
+        return [self._row(each) for each in self.engine.describe()]
+
+    def _row(self, described: dict[str, Any]) -> dict[str, Any]:
+        now, when = self._loop.time(), described["when"]
+        left = {name: round(max(when[name] - now, 0), 3) for name in ("after", "until") if name in when}
+        return _row(described | {"when": when | left})
 
     async def remove(self, id: str) -> bool:
         """Disarm one. Raises ConfigError when there is none of that id."""

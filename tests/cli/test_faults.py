@@ -69,7 +69,9 @@ def test_every_trigger_can_be_given(cli: Any, served: tuple[str, Path], tmp_path
     assert cli("fault", "add", "medium.read", "--after-bytes", "1", *words, *at).code == 0
     described = json.loads(cli("fault", "list", "--json", *at).stdout)[0]
     assert described["scope"] == "session"
-    assert {"after", "until", "gate", "after_bytes"} <= set(described["when"])
+    when = described["when"]
+    assert (when["after"], when["gate"], when["after_bytes"]) == (0, f"file:{gate}", 1)
+    assert 3500 < when["until"] <= 3600
     cli("fault", "add", "task.busy", "--per", "sesion", *at).assert_failed(2, "did you mean 'session'?")
     cli("fault", "add", "task.busy", "--after", "soon", *at).assert_failed(2, "not a time: 'soon'")
     assert cli("fault", "reset", *at).code == 0
