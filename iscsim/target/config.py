@@ -257,6 +257,9 @@ def _ports_of(nodes: list[TargetNode]) -> dict[int, list[int]]:
 
 
 def _admit(node: TargetNode, initiators: list[InitiatorSpec]) -> None:
+    names = [initiator.name for initiator in initiators]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"initiator {twice} of {node.name} is given twice")
     for initiator in initiators:
         if initiator.name == ANYBODY:
             node.chap = initiator.chap
