@@ -41,6 +41,7 @@ class Multipathd:
         """By the disk's name."""
         self.running = settings.multipathd_running
         self._work: dict[asyncio.Task[None], None] = {}
+        self._turn = asyncio.Lock()  # one event at a time, as the daemon's uevent thread takes them
         self._aliases = 0
         host.udev.listeners.append(self._hear)
 
@@ -67,8 +68,11 @@ class Multipathd:
     async def _consider(self, disk: Disk) -> None:
         if self._host.settings.multipathd_delay_s:
             await asyncio.sleep(self._host.settings.multipathd_delay_s)
-        if self._host.kernel.disks.get(disk.name) is not disk:
-            return
+        async with self._turn:
+            if self._host.kernel.disks.get(disk.name) is disk:
+                await self._add(disk)
+
+    async def _add(self, disk: Disk) -> None:
         path = self._watch(disk)
         if self.is_blacklisted(path):
             self._forget(disk.name)

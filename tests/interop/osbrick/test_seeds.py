@@ -14,13 +14,13 @@ os_brick = pytest.importorskip("os_brick", reason="os-brick 1.6.2 is missing (is
 if hasattr(os_brick, "setup"):
     pytest.skip("this os-brick is not Newton's: 1.6.2 is (iscsim[newton])", allow_module_level=True)
 
-from os_brick.initiator import connector
+from os_brick.initiator import connector  # noqa: E402
 
-from iscsim.host.model import Execution, Host
-from iscsim.host.sandbox.sandbox import HostSandbox
-from iscsim.lab import Lab
+from iscsim.host.model import Execution, Host  # noqa: E402
+from iscsim.host.sandbox.sandbox import HostSandbox  # noqa: E402
+from iscsim.lab import Lab  # noqa: E402
 
-from . import seeds
+from . import seeds  # noqa: E402
 
 ROOT = "sudo nova-rootwrap /etc/nova/rootwrap.conf"
 
