@@ -381,6 +381,19 @@ def test_replacement_timeout_counts_from_the_first_loss_through_every_failed_log
     in_world(main)
 
 
+def test_a_login_that_works_ends_the_countdown_and_the_next_loss_begins_another() -> None:
+    async def main(world: World) -> None:
+        session = await world.begin()
+        session.drop("once")
+        await asyncio.sleep(100)
+        session.drop("twice")
+        await asyncio.sleep(100)  # 120 s after the first, and not after the second
+        assert [state for _, state in world.states] == [FAILED, LOGGED_IN] * 2
+        await session.read(1, 0, 1)
+
+    in_world(main)
+
+
 def test_replacement_timeout_0_fails_at_once() -> None:
     async def main(world: World) -> None:
         session = await world.begin()
