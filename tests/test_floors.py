@@ -32,6 +32,7 @@ SHELLS |= {
     "initiator.command_queue",
     "initiator.error_handling",
 }
+SHELLS |= {"initiator.recovering_session"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from iscsim.initiator.multipath import PathState as PathState
     from iscsim.initiator.multipath import group_paths as group_paths
     from iscsim.initiator.portal import Portal as Portal
+    from iscsim.initiator.recovering_session import RecoveringSession as RecoveringSession
+    from iscsim.initiator.recovering_session import log_in as log_in
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
@@ -47,6 +49,7 @@ _HOMES = {
     "initial_login": ("InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"),
     "multipath": ("MultipathDevice", "Path", "PathState", "group_paths"),
     "portal": ("Portal",),
+    "recovering_session": ("RecoveringSession", "log_in"),
     "scan": ("LogicalUnitInfo",),
     "session": ("Result", "Session"),
     "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),

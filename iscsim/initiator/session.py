@@ -27,7 +27,7 @@ from iscsim.initiator.verbs import (
     read_cdb,
     was_unit_attention,
 )
-from iscsim.pdu import TaskManagementResponseCode
+from iscsim.pdu import TaskManagementFunction, TaskManagementResponseCode
 from iscsim.pdu.text import Pair
 from iscsim.session.events import Event
 
@@ -76,9 +76,19 @@ class Session(SCSIVerbs):
         return not self._core.closing and not self._core.draining
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing comes any more."""
+        return self._core.closing
+
+    @property
     def failure(self) -> ISCSIError | None:
         """Why the session has ended, None while it has not and after a logout."""
         return self._core.failure
+
+    @property
+    def time2wait(self) -> float:
+        """Seconds to wait before a new login once this session is lost: agreed on, or asked for since."""
+        return self._core.time2wait
 
     @property
     def unanswered(self) -> int:
@@ -166,6 +176,18 @@ class Session(SCSIVerbs):
         except ValueError:
             return request.response
 
+    def abort_locally(self, function: int, task: CommandTask) -> TaskManagementResponseCode | None:
+        """ABORT TASK of a task that is not under way needs no target: the answer to it, None for all else."""
+        commands = self._core.commands
+        if function != TaskManagementFunction.ABORT_TASK:
+            return None
+        if task in commands.queue:
+            commands.abort(task, CommandAborted(f"{task.name} was aborted before it was sent"))
+            return TaskManagementResponseCode.FUNCTION_COMPLETE
+        if commands.tasks.get(task.initiator_task_tag) is task:
+            return None
+        return TaskManagementResponseCode.TASK_DOES_NOT_EXIST
+
     async def text(self, pairs: list[Pair], timeout_s: float | None = None) -> list[Pair]:
         """A text negotiation: the target's answers."""
         request = TextNegotiation(pairs)
@@ -192,6 +214,10 @@ class Session(SCSIVerbs):
             logger.info("%r: closed without a logout: %s", self, error)
         finally:
             self._protocol.close()
+
+    def drop(self, reason: str) -> None:
+        """Close the connection without a logout; ``reason`` is one line."""
+        self._protocol.close(reason)
 
     async def _ask(self, request: Request, send: Callable[[], None], timeout_s: float | None) -> None:
         future = self._protocol.begin(request, timeout_s)
