@@ -354,7 +354,7 @@ class SCSIDevice(SCSIVerbs):
         """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells."""
         event = event_of(task)
         if event is not None:
-            logger.warning("%s: unit attention: %s", self.label, event)
+            logger.info("%s: unit attention: %s", self.label, event)
             self._tell(DeviceEvent(self, event))
         return Disposition.NEEDS_RETRY if self._is_echo(task) else rule_of(task).disposition
 
