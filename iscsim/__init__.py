@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iscsim.errors import LoginFailed as LoginFailed
     from iscsim.errors import SessionFailed as SessionFailed
     from iscsim.initiator import MultipathDevice as MultipathDevice
+    from iscsim.initiator import SCSIHost as SCSIHost
     from iscsim.initiator import connect as connect
     from iscsim.initiator import discover as discover
     from iscsim.initiator import group_paths as group_paths
@@ -49,7 +50,7 @@ _HOMES = {
         "LoginFailed",
         "SessionFailed",
     ),
-    "iscsim.initiator": ("MultipathDevice", "connect", "discover", "group_paths", "log_in"),
+    "iscsim.initiator": ("MultipathDevice", "SCSIHost", "connect", "discover", "group_paths", "log_in"),
     "iscsim.lab.host": ("LabHost",),
     "iscsim.lab.oracles": ("BrokenInvariant",),
     "iscsim.lab.serving": ("LiveTarget", "serve"),

@@ -211,7 +211,8 @@ class SCSIDevice(SCSIVerbs):
 
     def _change(self, state: DeviceState | None, reason: str) -> None:
         self._fixed_state, self._reason = state, reason
-        logger.warning("%s: %s: %s", self.label, self.state, reason)
+        level = logging.INFO if state is DeviceState.DELETED else logging.WARNING
+        logger.log(level, "%s: %s: %s", self.label, self.state, reason)
         self._tell(DeviceStateChanged(self, self.state, reason))
         self.look()
 
