@@ -16,6 +16,7 @@ from iscsim.initiator.device_names import DiskNames
 from iscsim.initiator.scsi_device import HCTL, DeviceState
 from iscsim.initiator.scsi_host import LUNS_CHANGED, SCSIHost
 from iscsim.initiator.session_state import SessionState, TransportFailed
+from iscsim.initiator.settings import NodeSettings
 from iscsim.scsi.designator import naa_designator
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry
 from iscsim.scsi.logical_unit import LogicalUnit
@@ -306,6 +307,26 @@ async def test_deleted_device_takes_no_commands() -> None:
             await missing(LUN_197)
 
 
+async def test_target_without_devices_is_unknown_again() -> None:
+    """Linux forgets it with its last device, and then takes it for one of SCSI-2."""
+    target = FakeTarget({5: disk()})
+    host = SCSIHost(6, target)
+    for _ in range(2):
+        await host.scan(lun=5)
+        await host.delete(HCTL(6, 0, 0, 5))
+    first_inquiries = [
+        task.cdb[1] for task in target.sent if task.cdb[0] == Opcode.INQUIRY and task.cdb[4] == 36
+    ]
+    assert [flags for flags in first_inquiries if not flags & 1] == [5 << 5] * 2
+
+
+async def test_disk_without_a_write_cache_has_nothing_to_write_out() -> None:
+    target = FakeTarget({197: disk()})
+    host = await scanned(target)
+    await host.delete(LUN_197)
+    assert target.asked(Opcode.SYNCHRONIZE_CACHE_10) == []
+
+
 async def test_delete_goes_on_when_the_cache_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:
     unit = disk()
     caching = bytes([0x1F, 0, 0, 0, 0x08, 0x12, 0x04]) + bytes(25)
@@ -358,3 +379,66 @@ async def test_host_says_what_it_is() -> None:
 @pytest.fixture(autouse=True)
 def _logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iscsim.initiator")
+
+
+# -- behind a session that lives -------------------------------------------------------------------------
+
+
+def test_devices_outlive_the_connection() -> None:
+    """While it is away a scan does nothing; afterwards the devices are the same, and none is looked for."""
+
+    async def main(lab: Any) -> None:
+        target = await lab.target(luns={1: f"1M,wwn={A}"})
+        session = await lab.host("compute").log_in(target)
+        host = SCSIHost.of(6, session)
+        (device,) = await host.scan_at_login()
+        target.add_lun(2, "1M")
+        session.drop("by the test")
+        assert await host.scan() == []
+        assert device.state is DeviceState.BLOCKED
+        assert await device.read(device, 0, 1) == bytes(512)
+        assert list(host.devices.values()) == [device]
+        (added,) = await host.scan()
+        assert (added.name, added.hctl.lun) == ("sdb", 2)
+        await host.close()
+        await session.close()
+
+    iscsim.Lab.run(main)
+
+
+def test_settings_of_the_node_are_the_hosts() -> None:
+    async def main(lab: Any) -> None:
+        target = await lab.target(luns={1: "1M"})
+        settings = NodeSettings(scan="manual", queue_depth=7, lu_reset_timeout=11)
+        session = await lab.host("compute").log_in(target, settings=settings)
+        host = SCSIHost.of(3, session, sequential_max=9)
+        assert await host.scan_at_login() == []
+        (device,) = await host.scan(lun=1)
+        assert (device.queue_depth, host.handler.settings.lu_reset_timeout_s, host.sequential_max) == (
+            7,
+            11,
+            9,
+        )
+        await host.close()
+        await session.close()
+
+    iscsim.Lab.run(main)
+
+
+def test_lun_that_swaps_its_identity_is_found_out() -> None:
+    """The fault ``lun.swap_identity`` does the array's part."""
+
+    async def main(lab: Any) -> None:
+        target = await lab.target(luns={1: f"1M,wwn={A}", 2: f"1M,wwn={B}"})
+        session = await lab.host("compute").log_in(target)
+        host = SCSIHost.of(6, session)
+        await host.scan_at_login()
+        one = HCTL(6, 0, 0, 1)
+        lab.fault("lun.swap_identity", target=target.name, lun=1, other=2)
+        await asyncio.sleep(1)
+        assert await host.scan() == []
+        assert any(f"wwid: the kernel has naa.{A}" in line for line in await host.differences(one))
+        await host.close()
+        await session.close()
+
+    iscsim.Lab.run(main)
