@@ -119,7 +119,10 @@ class SCSIHost:
         ``others`` are arguments of the constructor.
         """
         node = session.settings
-        arguments = {"settings": ErrorHandlingSettings.like_linux(node), "queue_depth": node.queue_depth}
+        arguments: dict[str, Any] = {
+            "settings": ErrorHandlingSettings.like_linux(node),
+            "queue_depth": node.queue_depth,
+        }
         host = cls(number, session, **(arguments | others))
         host.scans_at_login = node.scan == "auto"
         return host
