@@ -627,6 +627,25 @@ def test_recovered_says_whether_there_is_a_session() -> None:
     in_world(main)
 
 
+def test_nobody_waits_for_a_login_that_an_error_of_ours_has_ended(caplog: Any) -> None:
+    async def main(lab: Lab) -> None:
+        calls: list[object] = []
+
+        def fail(attempt: object) -> None:
+            calls.append(attempt)
+            if len(calls) > 1:
+                raise ZeroDivisionError("the caller's mistake")
+
+        session = await lab.host("compute").log_in(await lab.target(portals=PORTALS), on_attempt=fail)
+        session.drop("the test wants it")
+        with pytest.raises(TransportFailed):
+            await session.read(1, 0, 1)
+        assert (session.given_up, session.state) == (True, FREE)
+        assert "cannot go on" in caplog.text
+
+    Lab.run(main)
+
+
 def test_close_ends_the_login_and_what_waits() -> None:
     async def main(world: World) -> None:
         session = await world.begin()
