@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from iscsim.initiator.client import connect as connect
     from iscsim.initiator.discovery import DiscoveredTarget as DiscoveredTarget
     from iscsim.initiator.discovery import discover as discover
+    from iscsim.initiator.disposition import BlockStatus as BlockStatus
+    from iscsim.initiator.disposition import DeviceEventKind as DeviceEventKind
+    from iscsim.initiator.disposition import block_status_of as block_status_of
+    from iscsim.initiator.error_handling import ErrorHandler as ErrorHandler
+    from iscsim.initiator.error_handling import RecoveryStep as RecoveryStep
+    from iscsim.initiator.error_settings import ErrorHandlingSettings as ErrorHandlingSettings
     from iscsim.initiator.events import AsyncMessageReceived as AsyncMessageReceived
     from iscsim.initiator.exit_codes import IscsiadmExitCode as IscsiadmExitCode
     from iscsim.initiator.initial_login import InitialLoginFailed as InitialLoginFailed
@@ -27,6 +33,12 @@ if TYPE_CHECKING:
     from iscsim.initiator.recovering_session import RecoveringSession as RecoveringSession
     from iscsim.initiator.recovering_session import log_in as log_in
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
+    from iscsim.initiator.scsi_device import HCTL as HCTL
+    from iscsim.initiator.scsi_device import DeviceEvent as DeviceEvent
+    from iscsim.initiator.scsi_device import DeviceOffline as DeviceOffline
+    from iscsim.initiator.scsi_device import DeviceState as DeviceState
+    from iscsim.initiator.scsi_device import DeviceStateChanged as DeviceStateChanged
+    from iscsim.initiator.scsi_device import SCSIDevice as SCSIDevice
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
     from iscsim.initiator.session_state import SessionState as SessionState
@@ -44,6 +56,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
     "discovery": ("DiscoveredTarget", "discover"),
+    "disposition": ("BlockStatus", "DeviceEventKind", "block_status_of"),
+    "error_handling": ("ErrorHandler", "RecoveryStep"),
+    "error_settings": ("ErrorHandlingSettings",),
     "events": ("AsyncMessageReceived",),
     "exit_codes": ("IscsiadmExitCode",),
     "initial_login": ("InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"),
@@ -51,6 +66,14 @@ _HOMES = {
     "portal": ("Portal",),
     "recovering_session": ("RecoveringSession", "log_in"),
     "scan": ("LogicalUnitInfo",),
+    "scsi_device": (
+        "HCTL",
+        "DeviceEvent",
+        "DeviceOffline",
+        "DeviceState",
+        "DeviceStateChanged",
+        "SCSIDevice",
+    ),
     "session": ("Result", "Session"),
     "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),
     "settings": ("NodeSettings",),

@@ -333,7 +333,8 @@ class ErrorHandler:
         except TimeoutError:
             pass  # outcome says so
         except ISCSIError as error:
-            outcome = str(error)
+            silent = drops and self._now >= begun + timeout_s
+            outcome = "no answer: the session is dropped" if silent else str(error)
         self._note(begun, function, device, outcome)
         return response
 

@@ -135,6 +135,7 @@ class SCSIDevice(SCSIVerbs):
         super().__init__()
         self.transport, self.hctl, self.name = transport, hctl, name
         self.lun = self.lun_of(hctl.lun if lun is None else lun)
+        self._owns_handler = handler is None
         self.handler = handler or ErrorHandler(transport, settings)
         self.settings = settings or self.handler.settings
         self.listeners: list[Callable[[DeviceEvent | DeviceStateChanged], None]] = []
@@ -208,6 +209,8 @@ class SCSIDevice(SCSIVerbs):
             self._change(DeviceState.DELETED, "deleted")
             self.handler.devices.remove(self)
             self.handler.look()
+            if self._owns_handler:
+                self.handler.close()
 
     def _change(self, state: DeviceState | None, reason: str) -> None:
         self._fixed_state, self._reason = state, reason
