@@ -282,7 +282,7 @@ class ErrorHandler:
             self._note(begun, "TEST UNIT READY", device, _describe(answer))
             if answer is None:
                 return False
-            disposition = device.examine(answer)
+            disposition = device.examine(answer, of_handler=True)
             if disposition is Disposition.FAILED:
                 return False
             if disposition is Disposition.SUCCESS:

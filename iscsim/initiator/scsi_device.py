@@ -31,7 +31,7 @@ from iscsim.initiator.scsi_command import SCSICommandState
 from iscsim.initiator.session_state import SessionState
 from iscsim.initiator.task import CommandTask, CommandTimedOut
 from iscsim.initiator.verbs import LUN, SCSIVerbs, parse_sense
-from iscsim.scsi.sense import SenseKey
+from iscsim.scsi.sense import CommandFailed, SenseKey
 from iscsim.scsi.status import Status
 
 __all__ = [
@@ -118,7 +118,7 @@ class SCSIDevice(SCSIVerbs):
     ``name`` is that of the block device (``"sda"``), given by whoever counts them.
 
     Commands end as Linux ends them: :meth:`run` gives back a task with its status, whatever it is, or
-    raises CommandTimedOut, DeviceOffline or what the transport raised; the verbs raise CommandFailed.
+    raises what there is instead of one; the verbs raise CommandFailed for a status other than GOOD.
     """
 
     def __init__(
@@ -237,6 +237,7 @@ class SCSIDevice(SCSIVerbs):
         ``timeout_s`` is that of one attempt. Cancelling aborts the command.
 
         Raises:
+            CommandFailed: the target asked for patience, and has had enough of it.
             CommandTimedOut: it was not answered, and repeated often enough.
             DeviceOffline: the device is offline or deleted.
             TransportDisrupted, TransportFailed: there is no session, and there was none for too long.
@@ -320,46 +321,58 @@ class SCSIDevice(SCSIVerbs):
 
     async def _judge_status(self, command: SCSICommandState) -> _Next | None:
         """``scsi_complete``, then ``scsi_io_completion``."""
-        task, overdue = command.task, command.is_overdue(_now())
+        task = command.task
         self.ioerr_count += task.status != Status.GOOD
-        rule = rule_of(task)
         disposition = self.examine(task)
         self._track_queue_depth(task.status)
         if disposition is Disposition.NEEDS_RETRY and not self._may_retry(command):
             disposition = Disposition.SUCCESS
-        if disposition is Disposition.FAILED and not overdue:
+        if disposition is Disposition.SUCCESS:
+            return self._complete(command)
+        if disposition is Disposition.FAILED:
             return await self._recover(command)
-        if disposition is not Disposition.SUCCESS and not overdue:
-            self._queue.stall()
-            return _Next.NOW
-        return self._complete(command, rule.action, overdue)
+        return self._repeat(command)
 
     def _may_retry(self, command: SCSICommandState) -> bool:
         """Commands that are passed through see each CHECK CONDITION themselves (``scsi_noretry_cmd``)."""
         passes = not command.is_block_command and command.task.status == Status.CHECK_CONDITION
         return command.take_retry() and not passes
 
-    def _complete(self, command: SCSICommandState, action: Action, overdue: bool) -> _Next | None:
+    def _complete(self, command: SCSICommandState) -> _Next | None:
+        task = command.task
+        action = rule_of(task).action
         self._queue.flow()
-        if action is Action.GOOD and command.task.status == Status.CHECK_CONDITION:
-            command.task.status = Status.GOOD  # RECOVERED ERROR: the data is good
+        if action is Action.GOOD and task.status == Status.CHECK_CONDITION:
+            task.status = Status.GOOD  # RECOVERED ERROR: the data is good
         if not command.is_block_command:
             return None
         self.medium_access_timeouts = 0
-        if action in (Action.GOOD, Action.FAIL) or overdue:
+        if action in (Action.GOOD, Action.FAIL):
             return None
-        if action is Action.DELAYED_REPREP:
-            return _Next.LATER
-        self._queue.stall()
-        return _Next.NOW
+        return self._repeat(command, _Next.LATER if action is Action.DELAYED_REPREP else _Next.NOW)
 
-    def examine(self, task: CommandTask) -> Disposition:
-        """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells."""
+    def _repeat(self, command: SCSICommandState, when: _Next = _Next.NOW) -> _Next:
+        """Once more, if it was not repeated for long enough: then that is its end."""
+        task = command.task
+        if command.is_overdue(_now()):
+            self._queue.flow()
+            raise CommandFailed(task.status, parse_sense(task.sense_data), task.name)
+        if when is _Next.NOW:
+            self._queue.stall()
+        return when
+
+    def examine(self, task: CommandTask, *, of_handler: bool = False) -> Disposition:
+        """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells.
+
+        ``of_handler`` is for what the error handler sent.
+        """
         event = event_of(task)
         if event is not None:
             logger.info("%s: unit attention: %s", self.label, event)
             self._tell(DeviceEvent(self, event))
-        return Disposition.NEEDS_RETRY if self._is_echo(task) else rule_of(task).disposition
+        if self._is_echo(task):
+            return Disposition.NEEDS_RETRY
+        return rule_of(task, of_handler=of_handler).disposition
 
     def _is_echo(self, task: CommandTask) -> bool:
         """Whether this is the unit attention that our own reset brought about."""
@@ -411,12 +424,13 @@ class SCSIDevice(SCSIVerbs):
 
     async def _recover(self, command: SCSICommandState) -> _Next | None:
         """It came back with what nobody understands."""
+        if command.is_overdue(_now()):
+            return self._complete(command)
         await self.handler.recover(command)
         if command.is_block_command and self.is_online and command.take_retry():
             self._queue.stall()
             return _Next.NOW
-        self._queue.flow()
-        return None
+        return self._complete(command)
 
 
 def _now() -> float:
