@@ -38,7 +38,7 @@ class ScriptedTransport:
     """Answers commands from ``answers`` in turn, with GOOD when they are used up; notes all it was asked.
 
     An answer is a status, sense data, an error, bytes that were read, or NEVER. ``managed`` are the answers
-    to task management functions: response codes, errors or NEVER. A command ends ``latency_s`` after it began.
+    to task management functions: response codes, errors or NEVER. A command takes ``latency_s``.
     """
 
     answers: list[Answer] = field(default_factory=list)
