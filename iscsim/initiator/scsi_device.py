@@ -47,6 +47,7 @@ logger = logging.getLogger("iscsim.initiator")
 
 _REPREP_DELAY_S = 1.0
 """``ALUA_TRANSITION_REPREP_DELAY``."""
+_NEVER = float("inf")
 _NOT_EXPECTED = (0x28, 0x00)  # a medium may have changed: never taken for the echo of a reset
 
 
@@ -148,7 +149,8 @@ class SCSIDevice(SCSIVerbs):
         self._queue = CommandQueue(self.depth, self._takes_commands)
         self._fixed_state: DeviceState | None = None
         self._reason = ""
-        self._stragglers: dict[asyncio.Task[CommandTask], None] = {}
+        self._watched: dict[SCSICommandState, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self.handler.devices.append(self)
 
     # -- what it is --------------------------------------------------------------------------------
@@ -262,32 +264,67 @@ class SCSIDevice(SCSIVerbs):
             if not self.is_online:
                 raise DeviceOffline(f"{command.task.name}: {self.label} is {self.state}: {self._why()}")
             self.iorequest_count += 1
-            if await self._is_answered(command):
-                return await self._judge(command)
-            return await self._rescue(command)
+            await self._send(command)
+            if command.rescue is not None:
+                return await self._rescue(command)
+            self.iodone_count += 1
+            return await self._judge(command)
         finally:
             self._queue.leave()
-            self.handler.look()
+            if self.handler.recovering:
+                self.handler.look()
 
     def _why(self) -> str:
         return self._reason if self._fixed_state else "the session is gone"
 
-    async def _is_answered(self, command: SCSICommandState) -> bool:
-        """Whether the attempt ends in its time."""
-        loop = asyncio.get_running_loop()
-        running = command.running = loop.create_task(self.transport.run_once(command.task))
+    async def _send(self, command: SCSICommandState) -> None:
+        """One attempt, to its end; ``command.rescue`` is under way if that was not in time."""
+        self._watch(command)
         try:
-            while not running.done():
-                await asyncio.wait((running,), timeout=command.timeout_s)
-                if not running.done():
-                    self.iotmo_count += 1
-                    if not self._gets_more_time(command):
-                        break
+            command.task = await self.transport.run_once(command.task)
+        except ISCSIError as error:
+            command.error = error
         except BaseException:
-            running.cancel()  # nobody waits for it any more: the transport aborts it
+            if command.rescue is not None:
+                command.rescue.cancel()
             raise
-        self.iodone_count += 1
-        return running.done()
+        finally:
+            command.has_ended = True
+            del self._watched[command]
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def _watch(self, command: SCSICommandState) -> None:
+        """One timer for all commands under way."""
+        self._watched[command] = None
+        command.deadline = deadline = _now() + command.timeout_s
+        if self._timer is None or deadline < self._timer.when():
+            self._arm(deadline)
+
+    def _arm(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = _now()
+        for command in self._watched:
+            if command.deadline <= now:
+                self._overdue(command, now)
+        if self._watched:
+            deadline = min(command.deadline for command in self._watched)
+            if deadline != _NEVER:
+                self._arm(deadline)
+
+    def _overdue(self, command: SCSICommandState, now: float) -> None:
+        self.iotmo_count += 1
+        if self._gets_more_time(command):
+            command.deadline = now + command.timeout_s
+            return
+        command.deadline = _NEVER
+        self.iodone_count += 1  # what comes now is not looked at any more
+        command.rescue = asyncio.get_running_loop().create_task(self.handler.timed_out(command))
 
     def _gets_more_time(self, command: SCSICommandState) -> bool:
         """``iscsi_eh_cmd_timed_out``: whether it is too early to abort a command."""
@@ -304,12 +341,21 @@ class SCSIDevice(SCSIVerbs):
     # -- what came back ----------------------------------------------------------------------------
 
     async def _judge(self, command: SCSICommandState) -> _Next | None:
-        try:
-            command.task = command.running.result()
-        except ISCSIError as error:
+        error, task = command.error, command.task
+        if error is not None:
             self.ioerr_count += 1
             return self._repeat_or_raise(command, rule_of_error(error), error)
+        if task.status == Status.GOOD:
+            self._good(command)
+            return None
         return await self._judge_status(command)
+
+    def _good(self, command: SCSICommandState) -> None:
+        self._queue.flow()
+        if command.is_block_command:
+            self.medium_access_timeouts = 0
+        if self.depth.depth < self.depth.maximum:
+            self._raise_queue_depth()
 
     def _repeat_or_raise(self, command: SCSICommandState, rule: Rule, error: ISCSIError) -> _Next:
         if rule.disposition is Disposition.NEEDS_RETRY and command.take_retry():
@@ -322,9 +368,10 @@ class SCSIDevice(SCSIVerbs):
     async def _judge_status(self, command: SCSICommandState) -> _Next | None:
         """``scsi_complete``, then ``scsi_io_completion``."""
         task = command.task
-        self.ioerr_count += task.status != Status.GOOD
+        self.ioerr_count += 1
         disposition = self.examine(task)
-        self._track_queue_depth(task.status)
+        if task.status == Status.TASK_SET_FULL:
+            self._lower_queue_depth()
         if disposition is Disposition.NEEDS_RETRY and not self._may_retry(command):
             disposition = Disposition.SUCCESS
         if disposition is Disposition.SUCCESS:
@@ -386,13 +433,14 @@ class SCSIDevice(SCSIVerbs):
         self.expecting_unit_attention = False
         return True
 
-    def _track_queue_depth(self, status: int) -> None:
+    def _lower_queue_depth(self) -> None:
         """For all devices of the target, which has one task set for all we know."""
+        for device in self.handler.devices:
+            device.depth.full(_now())
+
+    def _raise_queue_depth(self) -> None:
         now = _now()
-        if status == Status.TASK_SET_FULL:
-            for device in self.handler.devices:
-                device.depth.full(now)
-        elif status == Status.GOOD and self.depth.may_rise(now):
+        if self.depth.may_rise(now):
             self.depth.has_risen(now)
             for device in self.handler.devices:
                 device.depth.rise()
@@ -400,27 +448,15 @@ class SCSIDevice(SCSIVerbs):
     # -- error handling ----------------------------------------------------------------------------
 
     async def _rescue(self, command: SCSICommandState) -> _Next:
-        """It was not answered."""
-        running = command.running
-        self._stragglers[running] = None
-        running.add_done_callback(self._forget)
-        try:
-            await self.handler.timed_out(command)
-        except BaseException:
-            running.cancel()
-            raise
+        """It was not answered, and has ended now: wait for the end of its rescue."""
+        assert command.rescue is not None
+        await command.rescue
         if command.is_block_command and self.is_online and command.take_retry():
             self._queue.stall()
             return _Next.NOW
         self._queue.flow()
         offline = "" if self.is_online else f": {self.label} is {self.state}: {self._why()}"
         raise CommandTimedOut(f"{command.task.name} was not answered in time{offline}")
-
-    def _forget(self, running: asyncio.Task[CommandTask]) -> None:
-        """What comes so late is not looked at: the command has been given up, or is repeated."""
-        del self._stragglers[running]
-        if not running.cancelled():
-            running.exception()
 
     async def _recover(self, command: SCSICommandState) -> _Next | None:
         """It came back with what nobody understands."""

@@ -397,7 +397,7 @@ def test_cancelling_a_command_in_error_handling_lets_the_others_go() -> None:
         await asyncio.sleep(35)  # the first has failed and waits for the second
         assert first.handler.recovering
         stuck.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
         assert not first.handler.recovering
         assert (await late).status == Status.GOOD
 
@@ -437,6 +437,10 @@ def test_closing_under_a_ladder_lets_everybody_go() -> None:
         stuck = asyncio.ensure_future(ask(device))
         await asyncio.sleep(40)
         device.handler.close()
+        await asyncio.sleep(1)
+        assert transport.names[-1] == "session drop"  # the command was still there
+        transport.change(SessionState.LOGGED_IN)
+        device.look()
         assert (await stuck).status == Status.GOOD
 
     virtual(main())
