@@ -28,6 +28,7 @@ SHELLS |= {
     "initiator.scsi_device",
     "initiator.scsi_command",
     "initiator.command_queue",
+    "initiator.command_watch",
     "initiator.error_handling",
 }
 SHELLS |= {"initiator.recovering_session"}

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from iscsim.initiator.client import DEFAULT_INITIATOR_NAME as DEFAULT_INITIATOR_NAME
     from iscsim.initiator.client import connect as connect
+    from iscsim.initiator.device_state import HCTL as HCTL
+    from iscsim.initiator.device_state import DeviceEvent as DeviceEvent
+    from iscsim.initiator.device_state import DeviceOffline as DeviceOffline
+    from iscsim.initiator.device_state import DeviceState as DeviceState
+    from iscsim.initiator.device_state import DeviceStateChanged as DeviceStateChanged
     from iscsim.initiator.discovery import DiscoveredTarget as DiscoveredTarget
     from iscsim.initiator.discovery import discover as discover
     from iscsim.initiator.disposition import BlockStatus as BlockStatus
@@ -33,11 +38,6 @@ if TYPE_CHECKING:
     from iscsim.initiator.recovering_session import RecoveringSession as RecoveringSession
     from iscsim.initiator.recovering_session import log_in as log_in
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
-    from iscsim.initiator.scsi_device import HCTL as HCTL
-    from iscsim.initiator.scsi_device import DeviceEvent as DeviceEvent
-    from iscsim.initiator.scsi_device import DeviceOffline as DeviceOffline
-    from iscsim.initiator.scsi_device import DeviceState as DeviceState
-    from iscsim.initiator.scsi_device import DeviceStateChanged as DeviceStateChanged
     from iscsim.initiator.scsi_device import SCSIDevice as SCSIDevice
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
+    "device_state": ("HCTL", "DeviceEvent", "DeviceOffline", "DeviceState", "DeviceStateChanged"),
     "discovery": ("DiscoveredTarget", "discover"),
     "disposition": ("BlockStatus", "DeviceEventKind", "block_status_of"),
     "error_handling": ("ErrorHandler", "RecoveryStep"),
@@ -66,14 +67,7 @@ _HOMES = {
     "portal": ("Portal",),
     "recovering_session": ("RecoveringSession", "log_in"),
     "scan": ("LogicalUnitInfo",),
-    "scsi_device": (
-        "HCTL",
-        "DeviceEvent",
-        "DeviceOffline",
-        "DeviceState",
-        "DeviceStateChanged",
-        "SCSIDevice",
-    ),
+    "scsi_device": ("SCSIDevice",),
     "session": ("Result", "Session"),
     "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),
     "settings": ("NodeSettings",),

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import NamedTuple
+from enum import Enum
 
-from iscsim.errors import ISCSIError, LocalProtocolError, SCSIError
+from iscsim.errors import ISCSIError, LocalProtocolError
 from iscsim.initiator.command_queue import CommandQueue
+from iscsim.initiator.command_watch import CommandWatch
+from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceOffline, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import (
     Action,
-    DeviceEventKind,
     Disposition,
     Rule,
     event_of,
@@ -47,33 +46,7 @@ logger = logging.getLogger("iscsim.initiator")
 
 _REPREP_DELAY_S = 1.0
 """``ALUA_TRANSITION_REPREP_DELAY``."""
-_NEVER = float("inf")
 _NOT_EXPECTED = (0x28, 0x00)  # a medium may have changed: never taken for the echo of a reset
-
-
-class HCTL(NamedTuple):
-    """Host, channel, target and LUN, as ``/sys/class/scsi_device`` names a device: ``3:0:0:1``."""
-
-    host: int
-    channel: int
-    target: int
-    lun: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.channel}:{self.target}:{self.lun}"
-
-
-class DeviceState(StrEnum):
-    """``/sys/class/scsi_device/H:C:T:L/device/state``."""
-
-    RUNNING = "running"
-    BLOCKED = "blocked"
-    """The session is being recovered: commands wait."""
-    OFFLINE = "offline"
-    """The error handler gave it up: commands fail until somebody sets it to running."""
-    TRANSPORT_OFFLINE = "transport-offline"
-    """The session did not come back in ``replacement_timeout``: commands fail until it does."""
-    DELETED = "deleted"
 
 
 _STATES = {
@@ -81,27 +54,6 @@ _STATES = {
     SessionState.FAILED: DeviceState.BLOCKED,
     SessionState.FREE: DeviceState.TRANSPORT_OFFLINE,
 }
-
-
-class DeviceOffline(SCSIError):
-    """The device takes no commands (``rejecting I/O to offline device``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEvent:
-    """The unit told something with a unit attention."""
-
-    device: SCSIDevice
-    kind: DeviceEventKind
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceStateChanged:
-    """A device was taken offline, set running, or deleted; ``reason`` is one line."""
-
-    device: SCSIDevice
-    state: DeviceState
-    reason: str
 
 
 class _Next(Enum):
@@ -149,8 +101,7 @@ class SCSIDevice(SCSIVerbs):
         self._queue = CommandQueue(self.depth, self._takes_commands)
         self._fixed_state: DeviceState | None = None
         self._reason = ""
-        self._watched: dict[SCSICommandState, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._watch = CommandWatch(self._overdue)
         self.handler.devices.append(self)
 
     # -- what it is --------------------------------------------------------------------------------
@@ -279,7 +230,7 @@ class SCSIDevice(SCSIVerbs):
 
     async def _send(self, command: SCSICommandState) -> None:
         """One attempt, to its end; ``command.rescue`` is under way if that was not in time."""
-        self._watch(command)
+        self._watch.add(command)
         try:
             command.task = await self.transport.run_once(command.task)
         except ISCSIError as error:
@@ -290,41 +241,18 @@ class SCSIDevice(SCSIVerbs):
             raise
         finally:
             command.has_ended = True
-            del self._watched[command]
+            self._watch.remove(command)
 
     # -- time --------------------------------------------------------------------------------------
 
-    def _watch(self, command: SCSICommandState) -> None:
-        """One timer for all commands under way."""
-        self._watched[command] = None
-        command.deadline = deadline = _now() + command.timeout_s
-        if self._timer is None or deadline < self._timer.when():
-            self._arm(deadline)
-
-    def _arm(self, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._sweep)
-
-    def _sweep(self) -> None:
-        self._timer = None
-        now = _now()
-        for command in self._watched:
-            if command.deadline <= now:
-                self._overdue(command, now)
-        if self._watched:
-            deadline = min(command.deadline for command in self._watched)
-            if deadline != _NEVER:
-                self._arm(deadline)
-
-    def _overdue(self, command: SCSICommandState, now: float) -> None:
+    def _overdue(self, command: SCSICommandState) -> bool:
+        """The time of ``command`` is up: whether it gets more."""
         self.iotmo_count += 1
         if self._gets_more_time(command):
-            command.deadline = now + command.timeout_s
-            return
-        command.deadline = _NEVER
+            return True
         self.iodone_count += 1  # what comes now is not looked at any more
         command.rescue = asyncio.get_running_loop().create_task(self.handler.timed_out(command))
+        return False
 
     def _gets_more_time(self, command: SCSICommandState) -> bool:
         """``iscsi_eh_cmd_timed_out``: whether it is too early to abort a command."""
