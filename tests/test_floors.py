@@ -30,6 +30,7 @@ SHELLS |= {
     "initiator.sd_probe",
     "initiator.scsi_command",
     "initiator.command_queue",
+    "initiator.command_watch",
     "initiator.error_handling",
 }
 SHELLS |= {"initiator.recovering_session"}

@@ -177,7 +177,7 @@ _NOT_IN_LINKS = re.compile(r"[^0-9A-Za-z#+\-.:=@_\u0080-\U0010ffff]|\ufffd")
 
 
 def udev_text(raw: bytes) -> str:
-    """A C string as udev keeps it in a property: runs of white space as one underscore, then the rest that fits no link."""
+    """A C string as udev keeps it: an underscore for runs of white space, and for what fits no link."""
     text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
     return _NOT_IN_LINKS.sub("_", re.sub(r"[ \t\n\v\f\r]+", "_", text.strip(" \t\n\v\f\r")))
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from iscsim.errors import ISCSIError, SCSIError
 from iscsim.initiator.device_flags import DeviceFlag, flags_of
 from iscsim.initiator.device_names import DiskNames
+from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.error_handling import ErrorHandler, ErrorHandlingSettings, SCSITransport
 from iscsim.initiator.queue_depth import DEFAULT_QUEUE_DEPTH
-from iscsim.initiator.scsi_device import HCTL, DeviceEvent, DeviceState, DeviceStateChanged, SCSIDevice
+from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.scsi_scan import (
     SCSILevel,
     UnitIdentity,

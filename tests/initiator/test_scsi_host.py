@@ -13,7 +13,7 @@ from initiator.session_transport import SessionTransport
 import iscsim
 from iscsim.errors import SCSIError, SessionFailed
 from iscsim.initiator.device_names import DiskNames
-from iscsim.initiator.scsi_device import HCTL, DeviceState
+from iscsim.initiator.device_state import HCTL, DeviceState
 from iscsim.initiator.scsi_host import LUNS_CHANGED, SCSIHost
 from iscsim.initiator.session_state import SessionState, TransportFailed
 from iscsim.initiator.settings import NodeSettings
