@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from iscsim.errors import ISCSIError, SCSIError
-from iscsim.initiator.device_flags import DeviceFlag, flags_of
+from iscsim.initiator.device_flags import DeviceFlag
 from iscsim.initiator.device_names import DiskNames
 from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import DeviceEventKind
@@ -247,7 +247,7 @@ class SCSIHost:
         """Attach what is at ``lun``, unless a device is there already (``scsi_probe_and_add_lun``)."""
         known = self._attached.get(self._hctl(lun))
         if known is not None:
-            self._flags = _flags_of(known.identity)
+            self._flags = known.identity.flags
             return _Outcome.LUN_PRESENT
         device = self._new_device(lun)
         outcome = _Outcome.NO_RESPONSE
@@ -266,11 +266,11 @@ class SCSIHost:
         identity = UnitIdentity(inquiry=inquiry)
         self._level = identity.level
         unit.lun_in_cdb = self._lun_in_cdb
-        self._flags = _flags_of(identity)
-        if not _is_connected(identity):
+        self._flags = identity.flags
+        if not identity.becomes_device:
             return _Outcome.TARGET_PRESENT
         attached = _Attached(device, unit, identity, DiskState())
-        if _has_pages(identity):
+        if identity.has_pages:
             attached.identity = replace(identity, pages=await ask_for_pages(unit, {}))
         if attached.is_disk:
             device.name = self.names.take()
@@ -319,7 +319,7 @@ class SCSIHost:
             SessionFailed: the session ended meanwhile.
         """
         attached = self._attached[hctl]
-        if _has_pages(attached.identity):
+        if attached.identity.has_pages:
             pages = await ask_for_pages(attached.unit, attached.identity.pages)
             attached.identity = replace(attached.identity, pages=pages)
         await self._ask_driver(attached)
@@ -368,9 +368,9 @@ class SCSIHost:
         if inquiry is None:
             raise SCSIError(f"{attached.device.label} does not answer INQUIRY")
         identity = UnitIdentity(inquiry=inquiry)
-        if not _is_connected(identity):
+        if not identity.becomes_device:
             return identity
-        if _has_pages(identity):
+        if identity.has_pages:
             identity = replace(identity, pages=await ask_for_pages(attached.unit, {}))
         if has_blocks(identity.standard.device_type):
             identity = replace(identity, capacity=await ask_for_capacity(attached.unit, identity.level))
@@ -386,24 +386,5 @@ class SCSIHost:
         return [f"{attached.device.label}: device differs: {line}" for line in found]
 
 
-def _is_connected(identity: UnitIdentity) -> bool:
-    """Whether Linux makes a device of it: not for PQ 3, nor for PQ 1 of an unknown type."""
-    standard = identity.standard
-    if standard.qualifier == Qualifier.NOT_CAPABLE:
-        return False
-    return not (standard.qualifier == Qualifier.NOT_CONNECTED and standard.device_type == DeviceType.UNKNOWN)
-
-
-def _has_pages(identity: UnitIdentity) -> bool:
-    if identity.level < SCSILevel.SCSI_3:
-        return False
-    return identity.level >= SCSILevel.SPC_2 or DeviceFlag.TRY_VPD_PAGES in _flags_of(identity)
-
-
 def _has_only_36(inquiry: bytes) -> bool:
-    return DeviceFlag.INQUIRY_36 in _flags_of(UnitIdentity(inquiry=inquiry))
-
-
-def _flags_of(identity: UnitIdentity) -> DeviceFlag:
-    standard = identity.standard
-    return flags_of(standard.vendor, standard.product)
+    return DeviceFlag.INQUIRY_36 in UnitIdentity(inquiry=inquiry).flags

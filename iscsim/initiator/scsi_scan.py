@@ -12,11 +12,12 @@ from enum import IntEnum
 from typing import Protocol
 
 from iscsim.errors import SCSIError
+from iscsim.initiator.device_flags import DeviceFlag, flags_of
 from iscsim.initiator.identity import Identity, identify
 from iscsim.initiator.task import CommandTask
 from iscsim.scsi import cdb as commands
 from iscsim.scsi.capacity import Capacity
-from iscsim.scsi.inquiry import StandardInquiry
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.lun import linux_lun, parse_lun_list
 from iscsim.scsi.sense import Sense, SenseKey, parse_sense
 from iscsim.scsi.status import Status
@@ -286,6 +287,27 @@ class UnitIdentity:
     def level(self) -> SCSILevel:
         """Which standard the unit follows."""
         return SCSILevel.of(self.inquiry)
+
+    @property
+    def flags(self) -> DeviceFlag:
+        """What the kernel's list of odd units says of it."""
+        standard = self.standard
+        return flags_of(standard.vendor, standard.product)
+
+    @property
+    def becomes_device(self) -> bool:
+        """Whether Linux makes a device of it: not for qualifier 3, nor for 1 with an unknown type."""
+        standard = self.standard
+        if standard.qualifier == Qualifier.NOT_CONNECTED:
+            return standard.device_type != DeviceType.UNKNOWN
+        return standard.qualifier != Qualifier.NOT_CAPABLE
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Linux asks it for vital product data."""
+        if self.level < SCSILevel.SCSI_3:
+            return False
+        return self.level >= SCSILevel.SPC_2 or DeviceFlag.TRY_VPD_PAGES in self.flags
 
     @property
     def serial(self) -> str:
