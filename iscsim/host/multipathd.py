@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from iscsim.errors import ConfigError, ISCSIError
 from iscsim.host.kernel import Action, Disk
 from iscsim.initiator.multipath import MultipathDaemon, MultipathDevice, Path
-from iscsim.initiator.multipath.hardware import is_blacklisted
+from iscsim.initiator.multipath.checkers import check_path
+from iscsim.initiator.multipath.hardware import is_blacklisted, settings_for
 from iscsim.initiator.scan import LogicalUnitInfo
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Multipathd:
         """By the disk's name."""
         self.running = settings.multipathd_running
         self._work: dict[asyncio.Task[None], None] = {}
+        self._turn = asyncio.Lock()  # one event at a time, as the daemon's uevent thread takes them
         self._aliases = 0
         host.udev.listeners.append(self._hear)
 
@@ -66,9 +68,16 @@ class Multipathd:
     async def _consider(self, disk: Disk) -> None:
         if self._host.settings.multipathd_delay_s:
             await asyncio.sleep(self._host.settings.multipathd_delay_s)
-        if self._host.kernel.disks.get(disk.name) is not disk:
-            return
+        async with self._turn:
+            if self._host.kernel.disks.get(disk.name) is disk:
+                await self._add(disk)
+
+    async def _add(self, disk: Disk) -> None:
         path = self._watch(disk)
+        if self.is_blacklisted(path):
+            self._forget(disk.name)
+            return
+        await self._check(path)
         if self._is_wanted(path.unit.wwn):
             await self._take([path, *self._others(path)])
 
@@ -78,6 +87,12 @@ class Multipathd:
         if path is None:
             path = self.paths[disk.name] = Path(disk.device, _unit(disk), hctl=str(disk.hctl), name=disk.name)
         return path
+
+    async def _check(self, path: Path) -> None:
+        """The state a new path is found in, before it has a map."""
+        unit, release = path.unit, self.daemon.release
+        settings = settings_for(unit.vendor, unit.product, release=release, overrides=self.daemon.overrides)
+        path.checker_state = await check_path(path, settings.path_checker, settings.checker_timeout)
 
     def _others(self, path: Path) -> list[Path]:
         """Paths to the same unit that have no map yet."""

@@ -12,15 +12,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from iscsim.errors import ISCSIError, SCSIError
-from iscsim.initiator.device_flags import DeviceFlag, flags_of
+from iscsim.initiator.device_flags import DeviceFlag
 from iscsim.initiator.device_names import DiskNames
+from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.error_handling import ErrorHandler, ErrorHandlingSettings, SCSITransport
 from iscsim.initiator.queue_depth import DEFAULT_QUEUE_DEPTH
-from iscsim.initiator.scsi_device import HCTL, DeviceEvent, DeviceState, DeviceStateChanged, SCSIDevice
+from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.scsi_scan import (
     SCSILevel,
     UnitIdentity,
@@ -33,6 +34,9 @@ from iscsim.initiator.sd_probe import DiskState, ask_for_capacity, has_blocks, r
 from iscsim.initiator.session_state import SessionState
 from iscsim.scsi.inquiry import DeviceType, Qualifier
 from iscsim.scsi.lun import encode_lun, linux_lun, lun_of_linux
+
+if TYPE_CHECKING:
+    from iscsim.initiator.recovering_session import RecoveringSession
 
 __all__ = ["LUNS_CHANGED", "SCSIHost"]
 
@@ -102,10 +106,27 @@ class SCSIHost:
         self.handler = ErrorHandler(transport, settings)
         self.names = DiskNames() if names is None else names
         self.queue_depth, self.spin_up, self.sequential_max = queue_depth, spin_up, sequential_max
+        self.scans_at_login = True
+        """``node.session.scan``: auto or manual."""
         self._attached: dict[HCTL, _Attached] = {}
         self._level = SCSILevel.SCSI_2
         self._flags = DeviceFlag.NONE  # of the unit that was probed last
         self._scanning = asyncio.Lock()
+
+    @classmethod
+    def of(cls, number: int, session: RecoveringSession, **others: Any) -> Self:
+        """The host open-iscsi makes of a session: patience, queue depth and scan are its node's settings.
+
+        ``others`` are arguments of the constructor.
+        """
+        node = session.settings
+        arguments: dict[str, Any] = {
+            "settings": ErrorHandlingSettings.like_linux(node),
+            "queue_depth": node.queue_depth,
+        }
+        host = cls(number, session, **(arguments | others))
+        host.scans_at_login = node.scan == "auto"
+        return host
 
     @property
     def devices(self) -> dict[HCTL, SCSIDevice]:
@@ -120,6 +141,13 @@ class SCSIHost:
         return f"SCSIHost({self.number}, {len(self._attached)} devices)"
 
     # -- scanning ----------------------------------------------------------------------------------
+
+    async def scan_at_login(self) -> list[SCSIDevice]:
+        """What a login brings: a scan of everything, or nothing with ``node.session.scan = manual``.
+
+        Only the first login does: after one that recovers the session Linux does not look for LUNs.
+        """
+        return await self.scan() if self.scans_at_login else []
 
     async def scan(
         self, channel: int | Wildcard = "-", target: int | Wildcard = "-", lun: int | Wildcard = "-"
@@ -219,7 +247,7 @@ class SCSIHost:
         """Attach what is at ``lun``, unless a device is there already (``scsi_probe_and_add_lun``)."""
         known = self._attached.get(self._hctl(lun))
         if known is not None:
-            self._flags = _flags_of(known.identity)
+            self._flags = known.identity.flags
             return _Outcome.LUN_PRESENT
         device = self._new_device(lun)
         outcome = _Outcome.NO_RESPONSE
@@ -238,11 +266,11 @@ class SCSIHost:
         identity = UnitIdentity(inquiry=inquiry)
         self._level = identity.level
         unit.lun_in_cdb = self._lun_in_cdb
-        self._flags = _flags_of(identity)
-        if not _is_connected(identity):
+        self._flags = identity.flags
+        if not identity.becomes_device:
             return _Outcome.TARGET_PRESENT
         attached = _Attached(device, unit, identity, DiskState())
-        if _has_pages(identity):
+        if identity.has_pages:
             attached.identity = replace(identity, pages=await ask_for_pages(unit, {}))
         if attached.is_disk:
             device.name = self.names.take()
@@ -291,7 +319,7 @@ class SCSIHost:
             SessionFailed: the session ended meanwhile.
         """
         attached = self._attached[hctl]
-        if _has_pages(attached.identity):
+        if attached.identity.has_pages:
             pages = await ask_for_pages(attached.unit, attached.identity.pages)
             attached.identity = replace(attached.identity, pages=pages)
         await self._ask_driver(attached)
@@ -340,9 +368,9 @@ class SCSIHost:
         if inquiry is None:
             raise SCSIError(f"{attached.device.label} does not answer INQUIRY")
         identity = UnitIdentity(inquiry=inquiry)
-        if not _is_connected(identity):
+        if not identity.becomes_device:
             return identity
-        if _has_pages(identity):
+        if identity.has_pages:
             identity = replace(identity, pages=await ask_for_pages(attached.unit, {}))
         if has_blocks(identity.standard.device_type):
             identity = replace(identity, capacity=await ask_for_capacity(attached.unit, identity.level))
@@ -358,24 +386,5 @@ class SCSIHost:
         return [f"{attached.device.label}: device differs: {line}" for line in found]
 
 
-def _is_connected(identity: UnitIdentity) -> bool:
-    """Whether Linux makes a device of it: not for PQ 3, nor for PQ 1 of an unknown type."""
-    standard = identity.standard
-    if standard.qualifier == Qualifier.NOT_CAPABLE:
-        return False
-    return not (standard.qualifier == Qualifier.NOT_CONNECTED and standard.device_type == DeviceType.UNKNOWN)
-
-
-def _has_pages(identity: UnitIdentity) -> bool:
-    if identity.level < SCSILevel.SCSI_3:
-        return False
-    return identity.level >= SCSILevel.SPC_2 or DeviceFlag.TRY_VPD_PAGES in _flags_of(identity)
-
-
 def _has_only_36(inquiry: bytes) -> bool:
-    return DeviceFlag.INQUIRY_36 in _flags_of(UnitIdentity(inquiry=inquiry))
-
-
-def _flags_of(identity: UnitIdentity) -> DeviceFlag:
-    standard = identity.standard
-    return flags_of(standard.vendor, standard.product)
+    return DeviceFlag.INQUIRY_36 in UnitIdentity(inquiry=inquiry).flags

@@ -1,4 +1,4 @@
-"""What Linux asks a logical unit while it scans: the commands of ``scsi_scan.c`` and ``scsi.c`` (6.1), in order.
+"""What Linux 6.1 asks a logical unit while it scans: the commands of ``scsi_scan.c`` and ``scsi.c`` in order.
 
 Each function asks one thing through :class:`UnitQuestions`, which sends to one LUN by whatever can run a
 command. ``docs/reference/scan.md`` has the whole sequence and how it was compared with a recording.
@@ -12,11 +12,12 @@ from enum import IntEnum
 from typing import Protocol
 
 from iscsim.errors import SCSIError
+from iscsim.initiator.device_flags import DeviceFlag, flags_of
 from iscsim.initiator.identity import Identity, identify
 from iscsim.initiator.task import CommandTask
 from iscsim.scsi import cdb as commands
 from iscsim.scsi.capacity import Capacity
-from iscsim.scsi.inquiry import StandardInquiry
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.lun import linux_lun, parse_lun_list
 from iscsim.scsi.sense import Sense, SenseKey, parse_sense
 from iscsim.scsi.status import Status
@@ -89,7 +90,7 @@ class Answer:
         return self.status == Status.GOOD
 
     def is_sense(self, key: SenseKey, *codes: int) -> bool:
-        """Whether the sense data has ``key``, and one of the additional sense codes (ASC) if any are given."""
+        """Whether the sense data has ``key`` and one of the additional sense codes, if any are given."""
         return self.sense is not None and self.sense.key == key and (not codes or self.sense.asc in codes)
 
     @property
@@ -286,6 +287,27 @@ class UnitIdentity:
     def level(self) -> SCSILevel:
         """Which standard the unit follows."""
         return SCSILevel.of(self.inquiry)
+
+    @property
+    def flags(self) -> DeviceFlag:
+        """What the kernel's list of odd units says of it."""
+        standard = self.standard
+        return flags_of(standard.vendor, standard.product)
+
+    @property
+    def becomes_device(self) -> bool:
+        """Whether Linux makes a device of it: not for qualifier 3, nor for 1 with an unknown type."""
+        standard = self.standard
+        if standard.qualifier == Qualifier.NOT_CONNECTED:
+            return standard.device_type != DeviceType.UNKNOWN
+        return standard.qualifier != Qualifier.NOT_CAPABLE
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Linux asks it for vital product data."""
+        if self.level < SCSILevel.SCSI_3:
+            return False
+        return self.level >= SCSILevel.SPC_2 or DeviceFlag.TRY_VPD_PAGES in self.flags
 
     @property
     def serial(self) -> str:

@@ -504,7 +504,6 @@ def test_data_nobody_asked_for_find_no_home(ladder: Any) -> None:
 # -- what a response says of the whole -------------------------------------------------------------
 
 
-@rfc("7143", "7.9")
 def test_response_that_counts_more_data_than_came_ends_the_connection(ladder: Any) -> None:
     _, data_in = read(ladder)
     ladder >> data_in(data=bytes(512))
@@ -527,7 +526,6 @@ def test_response_may_count_r2ts_too(solicited: Any) -> None:
     assert (task.error, task.asked) == (None, 4096)
 
 
-@rfc("7143", "11.7.3")
 def test_status_of_a_bidirectional_command_comes_in_a_response(ladder: Any) -> None:
     ladder.submit(data_out=b"x" * 512, data_in_length=1024)
     (command,) = ladder.sent()

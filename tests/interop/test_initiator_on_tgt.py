@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 
 import iscsim
 from iscsim.errors import LoginFailed
-from iscsim.initiator import SessionStateChanged, log_in
+from iscsim.initiator import NodeSettings, SessionStateChanged, log_in
 from iscsim.pdu import TaskManagementFunction
 from iscsim.scsi.inquiry import DeviceType
 from iscsim.scsi.sense import CommandFailed
@@ -162,6 +163,24 @@ async def test_a_session_that_lives_outlives_its_connections(tgt: Tgt) -> None:
                 assert kill_connections(tgt) == 1
                 assert bytes(await session.read(1, lba, 8)) == pattern
     assert changes == ["FAILED", "LOGGED_IN"] * 3 + ["FREE"]
+
+
+async def test_a_target_that_stands_still_is_noticed_by_a_ping(tgt: Tgt) -> None:
+    changes: list[str] = []
+    settings = NodeSettings(noop_out_interval=1, noop_out_timeout=1, login_timeout=3)
+    async with asyncio.timeout(2 * DEADLINE_S):
+        async with await log_in(
+            tgt.portals[0], TARGET, initiator_name=INITIATOR, settings=settings
+        ) as session:
+            session.listeners.append(
+                lambda event: changes.append(event.reason) if isinstance(event, SessionStateChanged) else None
+            )
+            await session.write(1, 0, b"x" * 512)
+            tgt.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(5)
+            tgt.process.send_signal(signal.SIGCONT)
+            assert bytes(await session.read(1, 0, 1)) == b"x" * 512
+    assert changes[0] == "no answer to a ping within 1 s"
 
 
 async def test_discovery_names_the_target_and_the_portal_asked(tgt: Tgt) -> None:

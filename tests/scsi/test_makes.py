@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from iscsim.errors import ConfigError
+from iscsim.initiator.identity import scsi_id
 from iscsim.scsi import cdb, makes
-from iscsim.scsi.designator import udev_identifier
 from iscsim.scsi.inquiry import StandardInquiry
 from iscsim.scsi.vpd import VPDPage, parse_device_identification, parse_supported_pages
 
@@ -23,7 +23,7 @@ def lio(make_rig):
 def test_lio_makes_its_wwn_of_the_digits_of_the_serial_number(lio):
     assert lio.unit.wwn == "6001405e7d4395dc03347c9bd5b36742"
     page = parse_device_identification(lio.good(cdb.inquiry(0x83)))
-    assert udev_identifier(page) == "36001405e7d4395dc03347c9bd5b36742"
+    assert scsi_id(page) == "36001405e7d4395dc03347c9bd5b36742"
     assert page[1].text == f"LIO-ORG f1:{SERIAL}"
     assert [found.type for found in page] == [3, 1, 4, 5, 6, 8, 8]
 

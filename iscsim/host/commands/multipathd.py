@@ -41,9 +41,9 @@ def _maps(call: Call) -> list[MultipathDevice]:
 
 
 async def _status(call: Call, words: list[str]) -> str:
-    paths = [path for path in call.host.multipathd.paths.values()]
+    paths = call.host.multipathd.paths.values()
     mapped = [path for device in _maps(call) for path in device.paths]
-    states = [path.checker_state if path in mapped else CheckerState.WILD for path in paths]
+    states = [path.checker_state for path in paths]
     lines = ["path checker states:"]
     lines += [f"{state.value:<20}{states.count(state)}" for state in CheckerState if state in states]
     return "\n".join([*lines, "", f"paths: {len(mapped)}", "busy: False", ""])
