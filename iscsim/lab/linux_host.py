@@ -11,11 +11,13 @@ from iscsim.faults.names import checked_name
 from iscsim.faults.seconds import parse_seconds
 from iscsim.host.model import Host
 from iscsim.host.settings import HostSettings
+from iscsim.lab.play import build
 
 if TYPE_CHECKING:
+    from iscsim.lab.scenario import Scenario
     from iscsim.lab.world import Lab
 
-__all__ = ["SEEDS", "host_settings", "linux_host"]
+__all__ = ["SEEDS", "build_host", "host_settings", "linux_host"]
 
 SEEDS: dict[str, Any] = {
     "title": "the seeds' lab",
@@ -39,7 +41,6 @@ SEEDS: dict[str, Any] = {
 """The world of the seeds' logs, as the tables of a scenario file: ``parse_scenario(SEEDS)``."""
 
 
-
 def linux_host(
     lab: Lab, name: str, *addresses: str, settings: Mapping[str, Any] | HostSettings | None = None
 ) -> Host:
@@ -51,9 +52,7 @@ def linux_host(
     there = lab.host(name, *addresses) if name not in lab.hosts or addresses else lab.hosts[name]
     own = settings if isinstance(settings, HostSettings) else host_settings(settings or {})
     address = addresses[0] if addresses else next(iter(getattr(there.network, "addresses", ())), "127.0.0.1")
-    host = Host(
-        there.network, settings=own, name=name, address=address, rng=there.rng, recorder=lab.recorder
-    )
+    host = Host(there.network, settings=own, name=name, address=address, rng=there.rng, recorder=lab.recorder)
     lab.closing(host.close)
     return host
 
@@ -87,3 +86,22 @@ def _value(name: str, value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise ConfigError(f"{name} is {value!r:.60}, expected something like {default!r}")
     return value
+
+
+async def build_host(lab: Lab, scenario: Scenario, name: str | None = None) -> Host:
+    """The world of ``scenario``, and in it the host of that name (the first, without) as a Linux host.
+
+    Raises:
+        ConfigError: there is no such host; something is described wrongly.
+    """
+    tables = {each["name"]: each for each in scenario.hosts}
+    if name is not None and name not in tables:
+        raise ConfigError(f"there is no host {name!r} (there are: {', '.join(tables) or 'none'})")
+    if not tables:
+        raise ConfigError("the scenario has no [[host]]")
+    table = tables[name or next(iter(tables))]
+    await build(lab, scenario)
+    settings = dict(table.get("settings", {}))
+    if "initiator_name" in table:
+        settings.setdefault("initiator_name", table["initiator_name"])
+    return linux_host(lab, table["name"], settings=settings)

@@ -1,7 +1,8 @@
-"""Unmodified programs on an emulated host: its commands, its files and its devices in a namespace of theirs.
+"""Unmodified programs on an emulated host: its commands, files and devices in a namespace of theirs.
 
-`execution` brings it up; `server` answers the commands' stand-ins (`shim`); `export` keeps real files like the
-model; `devices` fills those of disks; `layout`, `namespaces` and `enter` make them appear at their places.
+`execution` brings it up; `server` answers the commands' stand-ins (`shim`); `export` keeps real files like
+the model; `devices` fills those of disks; `layout`, `namespaces` and `enter` make them appear where they
+belong; `program` runs the program.
 """
 
 from iscsim.host.exec.execution import Execution, execute_program

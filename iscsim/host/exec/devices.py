@@ -1,8 +1,8 @@
-"""What a program finds that opens a disk or a map itself: a file that is filled through iSCSI when it is opened.
+"""What a program finds that opens a disk or a map itself: a file, filled through iSCSI when it is opened.
 
-The file of a device is empty and has a lease (fcntl(2), F_SETLEASE): the kernel lets nobody open it before we
-have given the lease back, and that we do when the content is there. While it is open the device counts as open;
-when the last one has closed it, what was changed in it is written to the device, and it is emptied again.
+The file of a device is empty and has a lease (fcntl(2), F_SETLEASE): the kernel lets nobody open it before
+we have given the lease back, and that we do when the content is there. While it is open the device counts as
+open; when the last one has closed it, what was changed in it is written to the device, and it is emptied.
 So it is a picture of the moment of opening, and writes reach the device when the file is closed.
 """
 

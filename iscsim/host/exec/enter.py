@@ -1,4 +1,4 @@
-"""Runs inside new namespaces, before the program: mounts the emulated host over the machine's own, then becomes it.
+"""Runs inside new namespaces, before the program: mounts the host over the machine's own, then becomes it.
 
 ``enter.py PLAN.json PROGRAM [ARGUMENT]...``; without a program it says by its exit code whether it can. It is
 executed by its path with nothing but the standard library; `iscsim.host.exec.layout` writes the plan:

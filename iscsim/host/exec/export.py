@@ -55,7 +55,9 @@ class Export:
         wanted = {path: tree.entries[path] for path in tree if path.startswith(_PREFIXES)}
         for path in sorted(self._shown, reverse=True):
             kind = self._shown[path][0]
-            if path not in wanted or (type(wanted[path]) is not kind and Directory in (kind, type(wanted[path]))):
+            if path not in wanted or (
+                type(wanted[path]) is not kind and Directory in (kind, type(wanted[path]))
+            ):
                 self._remove(path, kind)
         for path, entry in wanted.items():
             shown = self._described(entry)

@@ -1,4 +1,4 @@
-"""The temporary directory of one ``host exec``: tree, shims, sockets, and the plan of what is mounted where."""
+"""The temporary directory of one ``host exec``: tree, shims, sockets, and what is to be mounted where."""
 
 from __future__ import annotations
 

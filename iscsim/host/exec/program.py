@@ -81,12 +81,16 @@ async def _end_descendants(known: set[int]) -> None:
                 os.kill(each, signal.SIGKILL)
         await asyncio.sleep(0.01)
         for each in left:
-            with suppress(ChildProcessError):
-                os.waitpid(each, os.WNOHANG)
+            _reap(each)
 
 
 _ROUNDS = 100
 """As many generations as are waited for, 10 ms each."""
+
+
+def _reap(process: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(process, os.WNOHANG)
 
 
 def _children() -> set[int]:

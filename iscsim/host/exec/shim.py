@@ -195,7 +195,9 @@ def main(name: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        write_all(2, os.fsencode(f"{name}: {error.filename or 'iscsim host exec'}: {error.strerror or error}\n"))
+        write_all(
+            2, os.fsencode(f"{name}: {error.filename or 'iscsim host exec'}: {error.strerror or error}\n")
+        )
         return 1
 
 
