@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,16 +101,23 @@ class DeviceFiles:
     # -- being opened and closed -------------------------------------------------------------------
 
     async def poll(self) -> None:
-        """Fill what somebody wants to open; write back what everybody has closed."""
+        """Write back what everybody has closed, then fill what somebody wants to open: it may be the same."""
+        wanted = [file for file in self._files.values() if self._is_wanted(file)]
         for file in list(self._files.values()):
-            try:
-                if file.opened is None:
-                    if fcntl.fcntl(file.descriptor, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
-                        await self._open(file)
-                elif self._is_closed(file):
-                    await self._close(file)
-            except (ISCSIError, SCSIError, OSError) as error:
-                logger.warning("/dev/%s: %s", file.name, error)
+            if file.opened is not None and self._is_closed(file):
+                await self._try(file, self._close)
+        for file in wanted:
+            await self._try(file, self._open)
+
+    async def _try(self, file: _DeviceFile, act: Callable[[_DeviceFile], Awaitable[None]]) -> None:
+        try:
+            await act(file)
+        except (ISCSIError, SCSIError, OSError) as error:
+            logger.warning("/dev/%s: %s", file.name, error)
+
+    def _is_wanted(self, file: _DeviceFile) -> bool:
+        """Whether somebody waits for his ``open``."""
+        return file.opened is None and fcntl.fcntl(file.descriptor, fcntl.F_GETLEASE) != fcntl.F_WRLCK
 
     async def _open(self, file: _DeviceFile) -> None:
         device = self._host.device(file.name)

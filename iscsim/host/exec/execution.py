@@ -55,7 +55,7 @@ class Execution:
 
     def __init__(self, host: Host, layout: Layout) -> None:
         self.host, self.layout = host, layout
-        self.export = Export(host, layout.tree)
+        self.export = Export(host, layout.tree, layout.quick)
         self.devices = DeviceFiles(host, layout.tree / "dev")
         self._busy = asyncio.Lock()
         self._generation = -1

@@ -24,12 +24,14 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/se
 _LINKS |= {"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 FIXED = {"scsi_id": "/lib/udev/scsi_id", "iscsiadm": "/sbin/iscsiadm"}
 """Commands that programs look for at one place."""
+_QUICK = "/dev/shm"
+"""In memory; but often too small for the content of disks, and not for programs."""
 _MAX_SOCKET_PATH = 107
 """Bytes of sun_path without its NUL (Linux, unix(7))."""
 
 
 class Layout:
-    """The directory, which only its owner may enter; `remove` takes it away.
+    """The directory, which only its owner may enter, and another for small files; `remove` takes both away.
 
     Raises:
         ConfigError: its path is too long for a socket.
@@ -38,6 +40,8 @@ class Layout:
     def __init__(self, hostname: str) -> None:
         self.hostname = hostname
         self.directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="iscsim-host-")))
+        quick = _QUICK if os.access(_QUICK, os.W_OK | os.X_OK) else None
+        self.quick = Path(tempfile.mkdtemp(prefix="iscsim-host-", dir=quick))
         self.tree, self.shims = self.directory / "tree", self.directory / "bin"
         self.socket, self.nbd = self.directory / "host", self.directory / "nbd"
         if len(os.fsencode(self.socket)) > _MAX_SOCKET_PATH:
@@ -48,7 +52,8 @@ class Layout:
 
     def remove(self) -> None:
         """Take everything away."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for each in (self.directory, self.quick):
+            shutil.rmtree(each, ignore_errors=True)
 
     # -- what is in it -----------------------------------------------------------------------------
 
@@ -92,7 +97,7 @@ class Layout:
     def binds(self) -> list[tuple[str, str]]:
         """Everything that is mounted, whether its place exists or not."""
         found = [(f"/dev/{name}", f"/dev/{name}") for name in DEVICES]
-        roots = [(str(self.tree / root.lstrip("/")), root) for root in ROOTS]
+        roots = [(f"{self.quick if root == '/sys' else self.tree}{root}", root) for root in ROOTS]
         shims = [(str(self.shims / ".shim"), path) for path in FIXED.values()]
         return [*roots, *found, ("/dev/pts", "/dev/pts"), ("/dev/shm", "/dev/shm"), *shims]
 

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,11 +31,18 @@ async def run_program(command: Sequence[str], environment: Mapping[str, str]) ->
     """
     _become_subreaper()
     known = _children()
-    process = await asyncio.create_subprocess_exec(*command, env=dict(environment))
-    with _passing_on(process):
-        code = await process.wait()
-    await _end_descendants(known)
+    process = _start(command, environment)
+    try:
+        with _passing_on(process):
+            code = await asyncio.to_thread(process.wait)
+    finally:
+        await _end_descendants(known)
     return 128 - code if code < 0 else code
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # not asyncio's: uvloop would leave copies of our streams open in it
+    return subprocess.Popen(list(command), env=dict(environment))
 
 
 def _become_subreaper() -> None:
@@ -43,7 +51,7 @@ def _become_subreaper() -> None:
 
 
 @contextmanager
-def _passing_on(process: asyncio.subprocess.Process) -> Iterator[None]:
+def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
 
