@@ -74,12 +74,13 @@ class Execution:
             ):
                 await server.start()
                 stack.push_async_callback(server.close)
-            stack.callback(self.devices.close)
+            stack.push_async_callback(self.devices.close)
             wake = asyncio.Event()
             loop.add_signal_handler(signal.SIGIO, wake.set)  # sent for a lease somebody waits for
             stack.callback(loop.remove_signal_handler, signal.SIGIO)
             await self.show()
             watcher = loop.create_task(self._watch(wake))
+            watcher.add_done_callback(_tell)
             try:
                 yield self
             finally:
@@ -148,3 +149,9 @@ class Execution:
         self._generation = self.host.generation
         self.export.update()
         self.devices.sync(self.export.devices)
+
+
+def _tell(watcher: asyncio.Task[None]) -> None:
+    """A watcher that has failed must not do so in silence."""
+    if not watcher.cancelled() and (error := watcher.exception()) is not None:
+        logger.error("files are no longer looked at", exc_info=error)

@@ -122,7 +122,11 @@ class Connection:
 
     def __init__(self) -> None:
         self.socket = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
-        self.socket.connect(SOCKET)
+        try:
+            self.socket.connect(SOCKET)
+        except OSError:
+            self.socket.close()
+            raise
 
     def begin(self, words: list[str]) -> None:
         data = b"\0".join(os.fsencode(each) for each in words)
