@@ -38,12 +38,11 @@ class HostRoom:
     def give_back(self) -> None:
         """A command has ended: the queue that waits longest has the next turn, if it wants it."""
         self.taken -= 1
-        starved, self._starved = self._starved, {}
-        for queue in starved:
+        for queue in list(self._starved):
             if self.is_full:
-                self._starved[queue] = None
-            else:
-                queue.look()  # it may starve again
+                break
+            del self._starved[queue]
+            queue.look()  # it may starve again, behind the others
 
 
 class CommandQueue:
