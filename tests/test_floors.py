@@ -31,7 +31,7 @@ SHELLS |= {
     "initiator.command_watch",
     "initiator.error_handling",
 }
-SHELLS |= {"initiator.recovering_session"}
+SHELLS |= {"initiator.recovering_session", "initiator.relogin"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
