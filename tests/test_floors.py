@@ -36,7 +36,7 @@ SHELLS |= {
     "initiator.error_handling",
 }
 SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
-SHELLS |= {"initiator.recovering_session"}
+SHELLS |= {"initiator.recovering_session", "initiator.relogin"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
