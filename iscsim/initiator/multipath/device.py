@@ -18,7 +18,7 @@ from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.show import describe
 from iscsim.initiator.multipath.states import CheckerState
 from iscsim.initiator.multipath.table import PathTable
-from iscsim.initiator.multipath.verdicts import PATH_ERRORS, Verdict, verdict_of
+from iscsim.initiator.multipath.verdicts import PATH_ERRORS, Verdict, tells_of_access, verdict_of
 from iscsim.initiator.scan import LogicalUnitInfo, examine
 from iscsim.pdu import Buffer
 
@@ -121,6 +121,8 @@ class MultipathDevice(PathTable):
             finally:
                 path.in_flight, path.in_flight_length = path.in_flight - 1, path.in_flight_length - length
             verdict = verdict_of(failed)
+            if tells_of_access(failed):
+                self.check_soon()
             if verdict is Verdict.REPORT:
                 raise failed
             if verdict is Verdict.WAIT and waited < _PATIENCE:
@@ -169,6 +171,7 @@ class MultipathDevice(PathTable):
                 return
             if outcome is not Activation.READY:
                 self.fail_path(path, f"hardware handler {name} cannot activate it")
+                self.check_soon()
         group.bypassed = False
         if group is self.current_group:
             self._prepared = group
