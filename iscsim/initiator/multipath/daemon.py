@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from iscsim.errors import ConfigError, ConnectionFailed, SCSIError, SessionFailed
+from iscsim.errors import ConfigError, ISCSIError
 from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.multipath.checkers import check_path
 from iscsim.initiator.multipath.device import MapInUse, MultipathDevice
@@ -72,7 +72,7 @@ async def _update_priority(device: MultipathDevice, path: Path) -> bool:
     try:
         prioritizer = PRIORITIES[device.prioritizer_of(path)]
         path.priority = await prioritizer(path, settings.checker_timeout, settings.prio_args)
-    except (ConnectionFailed, SessionFailed, SCSIError, ValueError) as error:
+    except (ISCSIError, ValueError) as error:
         logger.info("%s: %s keeps priority %d: %s", device.wwn, path.where, before, error)
     return path.priority != before
 
@@ -194,6 +194,8 @@ class MultipathDaemon:
             settings = settings_for(unit.vendor, unit.product, release=self.release, overrides=self.overrides)
             device = MultipathDevice([path], settings=settings, minor=self._free_minor())
             self.maps[device.wwn] = device
+        elif path in device.paths:
+            return device
         else:
             device.add_path(path)
         self._listen(device, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-from iscsim.errors import ConnectionFailed, SCSIError, SessionFailed
+from iscsim.errors import ISCSIError
 from iscsim.initiator.multipath.asymmetric import (
     learn_port_group,
     report_target_port_groups,
@@ -62,7 +62,7 @@ async def activate(path: Path, handler: str) -> Activation:
         if sense is None:
             return Activation.FAILED
         return _BUSY.get((sense.key, sense.code), Activation.FAILED)
-    except (ConnectionFailed, SessionFailed, SCSIError, ValueError):
+    except (ISCSIError, ValueError):
         return Activation.FAILED
 
 

@@ -283,6 +283,12 @@ async def test_alias_is_given_once() -> None:
         daemon.rename("3600c", "mpatha")
 
 
+async def test_path_is_added_once() -> None:
+    daemon, device = await daemon_with(SDA)
+    assert await daemon.add_path(device.paths[0]) is device
+    assert len(device.paths) == 1
+
+
 async def test_check_all_asks_every_path_now() -> None:
     daemon, device = await daemon_with(SDA, SDB)
     pull(device.paths[1])
