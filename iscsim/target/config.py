@@ -115,18 +115,23 @@ def personality(name: str) -> TargetPolicy:
 
 
 def build(
-    config: ServeConfig, *, default_port: int = DEFAULT_PORT, state: StateDirectory | None = None
+    config: ServeConfig,
+    *,
+    default_port: int = DEFAULT_PORT,
+    state: StateDirectory | None = None,
+    empty: bool = False,
 ) -> tuple[NetworkEntity, list[ServedTarget]]:
     """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
 
-    In ``state``, the open directory of ``config.state``, the registrations of its logical units survive.
+    An ``empty`` entity has no target: they come later. In ``state``, the open directory of ``config.state``,
+    the registrations of its logical units survive.
 
     Raises:
         ConfigError: anything in it is wrong; the message says what.
     """
     entity = NetworkEntity(personality(config.personality))
     portals: dict[tuple[str, int], Portal] = {}
-    targets = config.targets or [TargetConfig()]
+    targets = [] if empty else config.targets or [TargetConfig()]
     served = [_add(entity, target, portals, default_port) for target in targets]
     if state is not None:
         keep_registrations(entity, state)
