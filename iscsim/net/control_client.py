@@ -78,11 +78,23 @@ class InvalidParameters(ControlError):
 _ERRORS = {error.code: error for error in (NotFound, AlreadyExists, InUse, InvalidParameters)}
 
 
-def default_socket() -> str | None:
-    """``$ISCSIM_CONTROL``, else ``$XDG_RUNTIME_DIR/iscsim/control.sock``, else None."""
-    named = os.environ.get("ISCSIM_CONTROL")
-    directory = os.environ.get("XDG_RUNTIME_DIR")
-    return named or (f"{directory}/iscsim/control.sock" if directory else None)
+def default_socket() -> str:
+    """``$ISCSIM_CONTROL``, else where ``iscsim serve --control auto`` listens.
+
+    That is ``control.sock`` in ``$ISCSIM_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/iscsim``, else
+    ``/tmp/iscsim-UID``.
+    """
+    environment = os.environ
+    if named := environment.get("ISCSIM_CONTROL"):
+        return named
+    directory = environment.get("ISCSIM_RUNTIME_DIR")
+    if not directory and (base := environment.get("XDG_RUNTIME_DIR")):
+        directory = f"{base}/iscsim"
+    return f"{directory or f'{_temporary_directory()}/iscsim-{os.getuid()}'}/control.sock"
+
+
+def _temporary_directory() -> str:
+    return os.environ.get("TMPDIR", "/tmp")
 
 
 class ControlClient:
