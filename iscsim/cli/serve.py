@@ -31,7 +31,8 @@ def serve(
         typer.Option(
             metavar="N=SPEC",
             help="A size (1=64M) or a path, then ,key=value: readonly removable thin thick block_size"
-            " physical_block_exponent wsnz erase_time long_cdbs size wwn serial tpgs. May be repeated.",
+            " physical_block_exponent wsnz erase_time long_cdbs size wwn serial tpgs name owner"
+            " failover_mode. May be repeated.",
         ),
     ] = None,
     initiator: Annotated[
@@ -50,7 +51,7 @@ def serve(
         ),
     ] = None,
     personality: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose habits it has: rfc, lio or tgt.")
+        str | None, typer.Option(metavar="NAME", help="Whose habits it has: rfc, lio, tgt or vnx.")
     ] = None,
     state: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.session.names import format_portal
 from iscsim.target.administration.control import TargetControl
 from iscsim.target.config import ServedTarget
-from iscsim.target.node import NetworkEntity, Portal
+from iscsim.target.node import NetworkEntity, Portal, TargetNode
 from iscsim.target.options import ANYBODY
 from iscsim.target.server import TargetServer
 
@@ -150,15 +150,19 @@ async def _terminate(pid: int, ended: asyncio.Future[int], *, own_group: bool) -
 
 def environment(served: ServedTarget) -> dict[str, str]:
     """``uri``, ``uri2``, ``portal``, ``portal2`` and ``target``, for ``--run`` and for the first screen."""
-    node = served.node
-    portals = [portal for group in node.portal_groups.values() for portal in group.portals]
+    places = [
+        (portal, node.name)
+        for node in served.nodes
+        for group in node.portal_groups.values()
+        for portal in group.portals
+    ]
     number = served.luns[0].number
     credentials = next((f"{spec.user}%{spec.password}@" for spec in served.initiators if spec.user), "")
-    values = {"target": node.name}
-    for suffix, portal in zip(("", "2"), portals, strict=False):
+    values = {"target": served.node.name}
+    for suffix, (portal, name) in zip(("", "2"), places, strict=False):
         where = shown(portal)
         values[f"portal{suffix}"] = where
-        values[f"uri{suffix}"] = f"iscsi://{credentials}{where}/{node.name}/{number}"
+        values[f"uri{suffix}"] = f"iscsi://{credentials}{where}/{name}/{number}"
     return values
 
 
@@ -168,16 +172,20 @@ def shown(portal: Portal) -> str:
     return format_portal(wildcard.get(portal.address, portal.address), portal.port)
 
 
+def _show_node(node: TargetNode, personality: str) -> None:
+    print(f"target   {node.name}  (personality {personality})")
+    for tag, group in node.portal_groups.items():
+        for portal in group.portals:
+            redirect = node.redirect_of(portal, portal.address)
+            sent_on = f"  (redirects to {redirect.shown_at(portal.address)})" if redirect else ""
+            print(f"portal   {portal},{tag}{sent_on}")
+
+
 def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: Path | None) -> None:
     for served in targets:
-        node = served.node
-        print(f"target   {node.name}  (personality {entity.policy.name})")
-        for tag, group in node.portal_groups.items():
-            for portal in group.portals:
-                redirect = node.redirect_of(portal, portal.address)
-                sent_on = f"  (redirects to {redirect.shown_at(portal.address)})" if redirect else ""
-                print(f"portal   {portal},{tag}{sent_on}")
-        for mapped in node.lun_map:
+        for node in served.nodes:
+            _show_node(node, entity.policy.name)
+        for mapped in served.node.lun_map:
             unit = mapped.logical_unit
             size = f"{unit.blocks * unit.block_size / (1 << 20):g} MiB, blocks of {unit.block_size}"
             print(

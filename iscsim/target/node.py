@@ -82,8 +82,8 @@ class Portal:
 class PortalGroup:
     """Portals through which one session may spread, and their tag (RFC 7143 section 13.9).
 
-    To SCSI it is one port, whose relative identifier is the tag. It is in the target port group of the same
-    number, unless ``target_port_group`` names another before anybody logs in.
+    To SCSI it is one port, whose relative identifier is the tag. It is in the target port group of the
+    personality, or of the same number, unless ``target_port_group`` names another before anybody logs in.
     """
 
     tag: int
@@ -107,7 +107,7 @@ class TargetNode:
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
         self.name = normalize_name(name)
-        self.alias = _checked_alias(alias)
+        self.alias = _checked_alias(alias or policy.alias)
         self.policy = policy
         self.access = AccessControl()
         self.parameters: dict[str, Any] = {}
@@ -166,7 +166,8 @@ class TargetNode:
         """The target port group of the port that a portal group is."""
         group = self.portal_groups.get(portal_group_tag)
         named = group.target_port_group if group is not None else None
-        return portal_group_tag if named is None else named
+        choices = (named, self.policy.target_port_group, portal_group_tag)
+        return next(number for number in choices if number is not None)
 
     def units(self, number: int | None = None) -> list[LogicalUnit]:
         """The units somebody may see, each once; with ``number`` those under it, in whichever LUN map."""
@@ -198,14 +199,16 @@ class TargetNode:
             unit.access.set_state(group, state, ports=self.ports)
 
     def add_portal(self, portal: Portal, tag: int | None = None) -> PortalGroup:
-        """Put ``portal`` into the group of ``tag``; without a tag into a new group of its own.
+        """Put ``portal`` into the group of ``tag``; without a tag into the one of the personality, which may
+        be a new group of its own.
 
         Sessions see the new port at once; a second one changes INQUIRY data, and they hear 3F/03.
 
         Raises:
             ConfigError: the tag is not one of 1 to 65535.
         """
-        tag = tag if tag is not None else max(self.portal_groups, default=0) + 1
+        if tag is None:
+            tag = self.policy.portal_group_tag or max(self.portal_groups, default=0) + 1
         group = self.portal_groups.get(tag) or self.add_portal_group(tag)
         group.portals.append(portal)
         return group

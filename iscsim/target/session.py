@@ -212,4 +212,5 @@ def make_nexus(
         task_management=SUPPORTED,
         target_port_names=node.target_port_names,
         lun_map=node.lun_map_of(initiator_name, portal_group_tag),
+        profile=node.policy.device,
     )

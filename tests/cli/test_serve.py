@@ -46,7 +46,7 @@ def variables(done: Any) -> dict[str, str]:
         ("--portal", "127.0.0.1:65536", "not one of 0 to 65535"),
         ("--redirect", "1=2", "redirection to portal 2: iqn.2026-11.org.iscsim:disk has 1"),
         ("--redirect", "1", "not a redirection: '1'"),
-        ("--personality", "emc", "unknown personality 'emc' (known: rfc, lio, tgt)"),
+        ("--personality", "emc", "unknown personality 'emc' (known: rfc, lio, tgt, vnx)"),
         ("--config", "/nowhere/target.toml", "/nowhere/target.toml: No such file"),
         ("--state", "/dev/null", "state directory /dev/null: File exists"),
     ],

@@ -18,6 +18,7 @@ def test_personalities_are_known_by_their_names():
         "rfc": "rfc",
         "lio": "lio",
         "tgt": "tgt",
+        "vnx": "vnx",
     }
     assert PERSONALITIES["rfc"] == TargetPolicy() == RFC
 
@@ -87,7 +88,7 @@ def test_keys_differ_by_case_or_do_not(policy, status):
     response = answered(policy, keys)
     assert response.status_detail == status
     if status == 0:
-        assert keys_of(response)["InitialR2T"] == "No"
+        assert keys_of(response)["InitialR2T"] == "Yes"  # tgt wants it
         exchange = log_in(make_entity(policy)) >> text(("Sendtargets", ""))
         assert dict(parse_text(exchange.next().data))["TargetName"] == TARGET
 

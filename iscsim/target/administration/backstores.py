@@ -12,7 +12,6 @@ from iscsim.hints import hint
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
 from iscsim.target.administration.errors import AlreadyExists, NotFound
-from iscsim.target.config import IDENTITIES
 from iscsim.target.options import normalize_wwn
 
 if TYPE_CHECKING:
@@ -60,13 +59,13 @@ class BackstoreSpec:
 
     def logical_unit(self, policy: TargetPolicy) -> LogicalUnit:
         """The unit, in the make of a personality. Raises ConfigError."""
-        vendor, product = IDENTITIES[policy.name]
+        shows_name = policy.device.product_is_name and self.attributes.get("emulate_model_alias", 1)
         return LogicalUnit(
             self.open(),
+            profile=policy.device,
             serial=self.serial,
             wwn=self.wwn,
-            vendor=vendor,
-            product=product,
+            product=self.name.encode("ascii", "replace").decode()[:16] if shows_name else None,
             read_only=self.read_only,
             thin=self.thin,
             write_cache=self.write_back,
