@@ -196,8 +196,11 @@ def _add(
     initiators = [parse_initiator(text) for text in config.initiators]
     if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
         raise ConfigError(f"initiator {ANYBODY} of {config.name} is everybody: no other may stand beside it")
-    for node in nodes:
-        _admit(node, initiators)
+    for initiator in initiators:
+        if initiator.name == ANYBODY:
+            nodes[0].chap = initiator.chap
+        else:
+            nodes[0].add_acl(initiator.name, chap=initiator.chap)
     return ServedTarget(nodes[0], luns, initiators, nodes)
 
 
@@ -246,9 +249,9 @@ def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -
 
 
 def unite(nodes: list[TargetNode]) -> None:
-    """Make them one SCSI device: the units of the first, and the ports of all."""
+    """Make them one SCSI device: the units and ACLs of the first, and the ports of all."""
     for node in nodes:
-        node.lun_map = nodes[0].lun_map
+        node.access = nodes[0].access
         node.ports = nodes[0].ports
     nodes[0].ports.read = lambda: _ports_of(nodes)
 
@@ -259,11 +262,3 @@ def _ports_of(nodes: list[TargetNode]) -> dict[int, list[int]]:
         for group, ports in node.port_groups().items():
             found.setdefault(group, []).extend(ports)
     return found
-
-
-def _admit(node: TargetNode, initiators: list[InitiatorSpec]) -> None:
-    for initiator in initiators:
-        if initiator.name == ANYBODY:
-            node.chap = initiator.chap
-        else:
-            node.add_acl(initiator.name, chap=initiator.chap)
