@@ -225,7 +225,7 @@ class LoginService:
             sessions = node.sessions
         else:
             old, sessions = self._old_discovery(result), self._entity.discovery_sessions
-        limit = self._policy.max_sessions
+        limit = self._entity.policy.max_sessions
         if limit and old is None and len(sessions) >= limit:
             raise login_error(LoginStatus.OUT_OF_RESOURCES, f"all {limit} sessions are in use")
         if old is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -213,23 +214,38 @@ class TargetNode:
         group.portals.append(portal)
         return group
 
-    def add_portal_group(self, tag: int) -> PortalGroup:
+    def add_portal_group(self, tag: int, *, enabled: bool = True) -> PortalGroup:
         """A new portal group; see `add_portal`. Raises ConfigError for a tag that cannot be."""
         if not 1 <= tag <= 65535:
             raise ConfigError(f"target portal group tag {tag} is not one of 1 to 65535")
-        had_several = self.ports.count > 1
-        group = self.portal_groups[tag] = PortalGroup(tag)
-        self._tell_ports(had_several)
+        with self._changing_ports():
+            group = self.portal_groups[tag] = PortalGroup(tag, enabled=enabled)
         return group
 
-    def remove_portal_group(self, tag: int) -> None:
-        """Take a portal group away; those who came in through others hear 3F/03 as for `add_portal`."""
-        had_several = self.ports.count > 1
-        del self.portal_groups[tag]
-        self._tell_ports(had_several)
+    def remove_portal_group(self, tag: int, why: str) -> None:
+        """Take a portal group away, as `disable_portal_group` does before."""
+        self.disable_portal_group(tag, why)
+        with self._changing_ports():
+            del self.portal_groups[tag]
 
-    def _tell_ports(self, had_several: bool) -> None:
-        if (self.ports.count > 1) is not had_several:  # MULTIP
+    def enable_portal_group(self, tag: int) -> None:
+        """Let logins come."""
+        with self._changing_ports():
+            self.portal_groups[tag].enabled = True
+
+    def disable_portal_group(self, tag: int, why: str) -> None:
+        """No more logins; its sessions are dropped, and ``why`` is for the log."""
+        with self._changing_ports():
+            self.portal_groups[tag].enabled = False
+            for session in [each for each in self.sessions if each.portal_group_tag == tag]:
+                session.drop(why)
+
+    @contextmanager
+    def _changing_ports(self) -> Iterator[None]:
+        """Who sees INQUIRY data with another MULTIP bit afterwards hears 3F/03."""
+        had_several = self.ports.count > 1
+        yield
+        if (self.ports.count > 1) is not had_several:
             self._tell_inquiry_changed()
 
     def _tell_inquiry_changed(self) -> None:

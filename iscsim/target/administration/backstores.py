@@ -60,13 +60,14 @@ class BackstoreSpec:
     def logical_unit(self, policy: TargetPolicy) -> LogicalUnit:
         """The unit, in the make of a personality. Raises ConfigError."""
         make = policy.device
+        shown = self.name.encode("ascii", "replace").decode()[:16]
         shows_name = make.product_is_name and self.attributes.get("emulate_model_alias")
         return LogicalUnit(
             self.open(),
             serial=self.serial,
             wwn=self.wwn,
             profile=make,
-            product=self.name[:16] if shows_name else make.products.get(self.plugin),
+            product=shown if shows_name else make.products.get(self.plugin),
             read_only=self.read_only,
             thin=self.thin,
             write_cache=self.write_back,

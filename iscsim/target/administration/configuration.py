@@ -128,8 +128,7 @@ class Configuration:
                 raise InUse(f"{node.name} has all portal groups there can be")
         if tag in node.portal_groups:
             raise AlreadyExists(f"{node.name} has a portal group {tag} already")
-        group = node.add_portal_group(tag)
-        group.enabled = False
+        group = node.add_portal_group(tag, enabled=False)
         group.access = AccessControl()
         self._use_attributes(group.access, DEFAULT_ATTRIBUTES)
         return group
@@ -137,25 +136,18 @@ class Configuration:
     def delete_group(self, target: str, tag: int) -> list[Portal]:
         """Take a portal group away, as `delete_target` does a target."""
         node, group = self.group(target, tag)
-        group.enabled = False
-        self._drop_group(node, tag, "portal group deleted")
-        node.remove_portal_group(tag)
+        node.remove_portal_group(tag, "portal group deleted")
         return [portal for portal in group.portals if self._release(portal)]
 
     def enable_group(self, target: str, tag: int) -> None:
         """Let logins come. Raises NotFound."""
-        _, group = self.group(target, tag)
-        group.enabled = True
+        node, _ = self.group(target, tag)
+        node.enable_portal_group(tag)
 
     def disable_group(self, target: str, tag: int) -> None:
         """No more logins; sessions end, as LIO's do. Raises NotFound."""
-        node, group = self.group(target, tag)
-        group.enabled = False
-        self._drop_group(node, tag, "portal group disabled")
-
-    def _drop_group(self, node: TargetNode, tag: int, why: str) -> None:
-        for session in [each for each in node.sessions if each.portal_group_tag == tag]:
-            session.drop(why)
+        node, _ = self.group(target, tag)
+        node.disable_portal_group(tag, "portal group disabled")
 
     def set_group(
         self,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from iscsim.scsi import makes
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.session.chap import Randomness
 from iscsim.target.administration.acls import ACLs
 from iscsim.target.administration.backstores import Backstore, Backstores, BackstoreSpec
 from iscsim.target.administration.configuration import Configuration
 from iscsim.target.administration.luns import LUNs
+from iscsim.target.config import personality
 from iscsim.target.node import NetworkEntity, Portal
 
 __all__ = ["Plan"]
@@ -21,7 +23,7 @@ _CHAP = ("user", "password", "mutual_user", "mutual_password")
 class Plan:
     """The configuration that a model (`iscsim.net.control_types.Model`) describes, not in force yet.
 
-    A backstore that is described just as it is in ``present`` stays, with its data. ``keep`` has the
+    A unit without a WWN gets LIO's, and without a personality the present one stays. A backstore that is described just as it is in ``present`` stays, with its data. ``keep`` has the
     registrations of new units survive.
 
     Raises:
@@ -36,7 +38,8 @@ class Plan:
         keep: Callable[[LogicalUnit], None] | None = None,
     ) -> None:
         self._present = present
-        self.entity = NetworkEntity(present.entity.policy)
+        named = model.get("personality")
+        self.entity = NetworkEntity(present.entity.policy if named is None else personality(named))
         self.configuration = Configuration(self.entity, rng, Backstores(keep))
         self._luns, self._acls = LUNs(self.configuration), ACLs(self.configuration)
         self._opened: list[Backstore] = []
@@ -72,6 +75,7 @@ class Plan:
         for backstore in list(self._present.backstores.values()):
             if backstore.unit not in kept:
                 backstore.unit.store.close()
+        entity.policy = self.entity.policy
         entity.nodes.update(self.entity.nodes)
         for name in self.entity.nodes:
             entity.removed.pop(name, None)
@@ -89,6 +93,7 @@ class Plan:
         backstores, policy = self.configuration.backstores, self.entity.policy
         wanted = {name: value for name, value in row.items() if name in BackstoreSpec.__slots__}
         wanted["serial"] = wanted.get("serial") or self.configuration.new_serial()
+        wanted["wwn"] = wanted.get("wwn") or makes.LIO.wwn(wanted["serial"])
         if wanted.get("plugin", "ramdisk") == "block":
             wanted["size"] = None
         found = self._present.backstores.get(row["name"])
