@@ -123,6 +123,13 @@ class TargetControl:
     def _delete_target(self, target: str) -> None:
         self._stop_listening(self.configuration.delete_target(target))
 
+    async def _listen(self, portal: Portal) -> None:
+        try:
+            await self._server.listen(portal)
+        except OSError as error:
+            error.filename = str(portal)
+            raise
+
     def _stop_listening(self, portals: list[Portal]) -> None:
         for portal in portals:
             self._server.stop_listening(portal)
@@ -145,7 +152,7 @@ class TargetControl:
 
     async def _create_portal(self, target: str, tag: int, address: str, port: int) -> dict[str, Any]:
         portal = self.configuration.new_portal(target, tag, address, port)
-        await self._server.listen(portal)
+        await self._listen(portal)
         self.configuration.add_portal(target, tag, portal)
         return {"address": portal.address, "port": portal.port}
 
@@ -291,7 +298,7 @@ class TargetControl:
         listening: list[Portal] = []
         try:
             for portal in plan.new_portals:
-                await self._server.listen(portal)
+                await self._listen(portal)
                 listening.append(portal)
         except BaseException:
             self._stop_listening(listening)

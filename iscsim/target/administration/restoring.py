@@ -23,8 +23,9 @@ _CHAP = ("user", "password", "mutual_user", "mutual_password")
 class Plan:
     """The configuration that a model (`iscsim.net.control_types.Model`) describes, not in force yet.
 
-    A unit without a WWN gets LIO's, and without a personality the present one stays. A backstore that is described just as it is in ``present`` stays, with its data. ``keep`` has the
-    registrations of new units survive.
+    A unit without a WWN gets LIO's, and without a personality the present one stays. A backstore that is
+    described just as it is in ``present`` stays, with its data. ``keep`` has the registrations of new units
+    survive.
 
     Raises:
         ConfigError: something in the model cannot be; nothing has changed, and what was opened is closed.
