@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from iscsim import __version__
+from iscsim.cli.config import config
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
@@ -30,6 +31,7 @@ _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
 app.add_typer(fault, name="fault")
+app.add_typer(config, name="config")
 
 
 def _version(wanted: bool) -> None:
