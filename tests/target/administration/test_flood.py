@@ -151,7 +151,7 @@ async def test_client_that_does_not_read_keeps_nobody_waiting(
 async def test_no_method_shows_anything_of_the_program_for_nonsense(
     served: tuple[iscsim.LiveTarget, Path], method: str
 ) -> None:
-    values: list[Any] = [None, True, -1, 1 << 70, 1.5, "", "\0", "x" * 300, [], {}, {"a": {}}, "/nowhere/x"]
+    values: list[Any] = [None, True, -1, 1 << 70, 1.5, "", "\0", "x" * 300, [], {}, {"a": {}}, "/dev/null/x"]
     reader, writer = await asyncio.open_unix_connection(served[1])
     if method == "stop":
         values = values[:0]
