@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["hint"]
@@ -18,8 +17,10 @@ def hint(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if len(names) > _MOST_COMPARED:
         return f"there are {len(names)} others"
+    from difflib import get_close_matches  # it takes some milliseconds to import, and is seldom needed
+
     wanted = name[:_LONGEST].lower()
     by_lower = {each.lower(): each for each in reversed(names)}
     cutoff = 0.4 if len(names) <= _MOST_LISTED else 0.0
-    near = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=cutoff)
+    near = get_close_matches(wanted, by_lower, n=1, cutoff=cutoff)
     return f"did you mean {by_lower[near[0]]!r}?" if near else f"known: {', '.join(names) or 'none'}"

@@ -401,6 +401,33 @@ class ControlClient:
         """``session.kick``: it may log out within that time, then it is dropped; 0 drops it at once."""
         return cast("SessionRow", self.call("session.kick", tsih=tsih, time_s=time_s, wait=wait))
 
+    def send_async(
+        self,
+        tsih: int,
+        event: int,
+        *,
+        lun: str = "00" * 8,
+        sense: str = "",
+        data: str = "",
+        vendor_code: int = 0,
+        parameter_1: int = 0,
+        parameter_2: int = 0,
+        parameter_3: int = 0,
+    ) -> None:
+        """``session.send_async``: an Asynchronous Message; ``lun``, ``sense``, ``data`` are hexadecimal."""
+        self.call(
+            "session.send_async",
+            tsih=tsih,
+            event=event,
+            lun=lun,
+            sense=sense,
+            data=data,
+            vendor_code=vendor_code,
+            parameter_1=parameter_1,
+            parameter_2=parameter_2,
+            parameter_3=parameter_3,
+        )
+
     def set_alua(self, target: str, tag: int, state: str, *, lun: int | None = None) -> list[LUNRow]:
         """``alua.set``: how a LUN, or all, may be used through a portal group; 2A/06.
 

@@ -86,7 +86,7 @@ def test_what_is_wrong_is_one_line_and_exit_2(
 
 
 def test_without_a_socket_there_is_nothing_to_break(cli: Any, tmp_path: Path) -> None:
-    cli("fault", "list").assert_failed(2, "--control or $ISCSIM_CONTROL")
+    cli("fault", "list").assert_failed(3, "--control or $ISCSIM_CONTROL")
     cli("fault", "list", "--control", str(tmp_path / "none")).assert_failed(3, "none")
 
 

@@ -145,7 +145,7 @@ def test_socket_is_where_serve_looks_for_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_client_loads_next_to_nothing() -> None:
-    check = "import sys; before = set(sys.modules); import iscsim.net.control_client; print(*set(sys.modules) - before)"
+    check = "import sys; old = {*sys.modules}; import iscsim.net.control_client; print(*{*sys.modules} - old)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
     loaded = set(done.stdout.split())
     assert not loaded & {

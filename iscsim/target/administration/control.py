@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from iscsim.target.administration.parameters import check
 from iscsim.target.administration.restoring import Plan
 from iscsim.target.administration.rows import Rows, session_row
 from iscsim.target.administration.state_file import read_state, write_state
+from iscsim.target.saveconfig import from_saveconfig, to_saveconfig
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
 
 __all__ = ["TargetControl"]
+
+_STEPS_AT_ONCE = 8
 
 
 class TargetControl:
@@ -80,7 +83,7 @@ class TargetControl:
             "portal.delete": self._delete_portal,
             "backstore.create": self._create_backstore,
             "backstore.delete": lambda name: self._luns.delete_backstore(name),
-            "backstore.list": lambda: self._rows.model()["backstores"],
+            "backstore.list": self._list_backstores,
             "lun.create": self._create_lun,
             "lun.delete": lambda target, tag, lun: self._luns.delete(target, tag, lun),
             "lun.resize": lambda **given: self._rows.backstore(self._luns.resize(**given)),
@@ -98,7 +101,7 @@ class TargetControl:
             "personality.set": lambda personality, target: self.configuration.set_personality(
                 personality, target
             ),
-            "describe": lambda: self._rows.model(),
+            "describe": lambda: self._model(self._rows),
             "counters": self.counters,
             "save": self._save,
             "restore": self._restore,
@@ -166,6 +169,9 @@ class TargetControl:
         given["attributes"] = given["attributes"] or {}
         backstores, policy = self.configuration.backstores, self._entity.policy
         return self._rows.backstore(backstores.create(BackstoreSpec(**given), policy))
+
+    def _list_backstores(self) -> list[dict[str, Any]]:
+        return [self._rows.backstore(each) for each in self.configuration.backstores.values()]
 
     def _create_lun(self, target: str, tag: int, **given: Any) -> dict[str, Any]:
         mapped = self._luns.create(target, tag, **given)
@@ -282,21 +288,27 @@ class TargetControl:
 
     # -- all of it ---------------------------------------------------------------------------------
 
+    async def _model(self, rows: Rows) -> dict[str, Any]:
+        """All there is at one moment: nothing changes while it is looked at, which takes a while."""
+        model: dict[str, Any] = {}
+        async with self._changing:
+            await _in_turns(rows.fill(model))
+        return model
+
     async def _save(self, path: str) -> None:
         """In a thread, as a disk may be slow; one after the other, as the last one must win."""
-        from iscsim.target.saveconfig import to_saveconfig
-
+        where = _absolute(path)
         async with self._saving:
-            model = Rows(self.configuration, secrets=True).model()
-            await asyncio.to_thread(lambda: write_state(_absolute(path), to_saveconfig(model)))
+            model = await self._model(Rows(self.configuration, secrets=True))
+            await asyncio.to_thread(lambda: write_state(where, to_saveconfig(model)))
 
     async def _restore(self, path: str) -> None:
-        from iscsim.target.saveconfig import from_saveconfig
-
-        model = await asyncio.to_thread(lambda: from_saveconfig(read_state(_absolute(path))))
+        where = _absolute(path)
+        model = await asyncio.to_thread(lambda: from_saveconfig(read_state(where)))
         plan = Plan(model, self.configuration, self._rng, self._keep)
         listening: list[Portal] = []
         try:
+            await _in_turns(plan.build())
             for portal in plan.new_portals:
                 await self._listen(portal)
                 listening.append(portal)
@@ -307,6 +319,13 @@ class TargetControl:
         old = plan.old_portals
         plan.put_in_force()
         self._stop_listening(old)
+
+
+async def _in_turns(steps: Iterable[None]) -> None:
+    """Take steps, and let others have their turn every few."""
+    for number, _ in enumerate(steps):
+        if number % _STEPS_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 def _absolute(path: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from iscsim.scsi import makes
@@ -27,8 +27,7 @@ class Plan:
     described just as it is in ``present`` stays, with its data. ``keep`` has the registrations of new units
     survive.
 
-    Raises:
-        ConfigError: something in the model cannot be; nothing has changed, and what was opened is closed.
+    `build` makes it, in steps that take little time each; then it is put in force, or given up.
     """
 
     def __init__(
@@ -43,12 +42,8 @@ class Plan:
         self.entity = NetworkEntity(present.entity.policy if named is None else personality(named))
         self.configuration = Configuration(self.entity, rng, Backstores(keep))
         self._luns, self._acls = LUNs(self.configuration), ACLs(self.configuration)
+        self._model = model
         self._opened: list[Backstore] = []
-        try:
-            self._build(model)
-        except BaseException:
-            self.give_up()
-            raise
 
     def give_up(self) -> None:
         """Close what was opened, and leave no file behind that was made."""
@@ -84,11 +79,18 @@ class Plan:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _build(self, model: Mapping[str, Any]) -> None:
-        for row in model["backstores"]:
+    def build(self) -> Iterator[None]:
+        """Make it, in small steps.
+
+        Raises:
+            ConfigError: something in the model cannot be; nothing has changed yet.
+        """
+        for row in self._model["backstores"]:
             self._backstore(row)
-        for row in model["targets"]:
+            yield
+        for row in self._model["targets"]:
             self._target(row)
+            yield
 
     def _backstore(self, row: Mapping[str, Any]) -> None:
         backstores, policy = self.configuration.backstores, self.entity.policy

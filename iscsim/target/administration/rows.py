@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from iscsim.scsi.nexus import MappedLUN
@@ -28,14 +28,14 @@ class Rows:
         self._configuration = configuration
         self._secrets = secrets
 
-    def model(self) -> dict[str, Any]:
-        """All of it."""
+    def fill(self, model: dict[str, Any]) -> Iterator[None]:
+        """Put all of it into ``model``, in small steps, between which nothing must change."""
         entity = self._configuration.entity
-        return {
-            "personality": entity.policy.name,
-            "backstores": [self.backstore(each) for each in self._configuration.backstores.values()],
-            "targets": [self.target(node) for node in entity.nodes.values()],
-        }
+        model |= {"personality": entity.policy.name, "backstores": [], "targets": []}
+        for backstore in self._configuration.backstores.values():
+            yield model["backstores"].append(self.backstore(backstore))
+        for node in entity.nodes.values():
+            yield model["targets"].append(self.target(node))
 
     def backstore(self, backstore: Backstore) -> dict[str, Any]:
         """A backstore."""

@@ -23,7 +23,7 @@ def write_state(path: Path, document: Mapping[str, Any]) -> None:
     goes to the disk too. A missing directory is made. Raises OSError: then the old file is as it was.
     """
     data = json.dumps(document, sort_keys=True, indent=2).encode() + b"\n"
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o755, exist_ok=True)
     temporary = path.with_name(f"{path.name}.temp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
