@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from iscsim import __version__
+from iscsim.cli.config import config
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
@@ -16,6 +17,8 @@ from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
 from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
+from iscsim.cli.target import target
+from iscsim.cli.top import top
 
 app = typer.Typer(
     name="iscsim",
@@ -25,11 +28,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS = (demo, serve, run, discover, luns, inquiry, read, write)
+_COMMANDS = (demo, serve, top, run, discover, luns, inquiry, read, write)
 _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
+app.add_typer(target, name="target")
 app.add_typer(fault, name="fault")
+app.add_typer(config, name="config")
 
 
 def _version(wanted: bool) -> None:
