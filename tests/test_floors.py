@@ -28,6 +28,8 @@ SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
 SHELLS |= {"initiator.recovering_session"}
 SHELLS |= {
     "initiator.scsi_device",
+    "initiator.scsi_host",
+    "initiator.sd_probe",
     "initiator.scsi_command",
     "initiator.command_queue",
     "initiator.error_handling",

@@ -31,7 +31,6 @@ from iscsim.initiator.scsi_command import SCSICommandState
 from iscsim.initiator.session_state import SessionState
 from iscsim.initiator.task import CommandTask, CommandTimedOut
 from iscsim.initiator.verbs import LUN, SCSIVerbs, parse_sense
-from iscsim.scsi.lun import format_lun
 from iscsim.scsi.sense import SenseKey
 from iscsim.scsi.status import Status
 
@@ -212,7 +211,8 @@ class SCSIDevice(SCSIVerbs):
 
     def _change(self, state: DeviceState | None, reason: str) -> None:
         self._fixed_state, self._reason = state, reason
-        logger.warning("%s: %s: %s", self.label, self.state, reason)
+        level = logging.INFO if state is DeviceState.DELETED else logging.WARNING
+        logger.log(level, "%s: %s: %s", self.label, self.state, reason)
         self._tell(DeviceStateChanged(self, self.state, reason))
         self.look()
 
@@ -241,7 +241,7 @@ class SCSIDevice(SCSIVerbs):
             LocalProtocolError: the task is for another logical unit.
         """
         if task.lun != self.lun:
-            raise LocalProtocolError(f"{task.name} is not for LUN {format_lun(self.lun)}", "11.3")
+            raise LocalProtocolError(f"{task.name} is not for {self.label}", "11.3")
         limit = self.settings.command_timeout_s * timeout_factor(task.cdb) if timeout_s is None else timeout_s
         command = SCSICommandState(self, task, limit, _now())
         following = await self._attempt(command, first=False)
@@ -355,7 +355,7 @@ class SCSIDevice(SCSIVerbs):
         """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells."""
         event = event_of(task)
         if event is not None:
-            logger.warning("%s: unit attention: %s", self.label, event)
+            logger.info("%s: unit attention: %s", self.label, event)
             self._tell(DeviceEvent(self, event))
         return Disposition.NEEDS_RETRY if self._is_echo(task) else rule_of(task).disposition
 

@@ -9,7 +9,7 @@ from iscsim.errors import ConfigError, ISCSIError
 from iscsim.initiator.client import Connecting, connect
 from iscsim.initiator.discovery import DiscoveredTarget, discover
 from iscsim.initiator.recovering_session import RecoveringSession, log_in
-from iscsim.initiator.session_state import SessionStateChanged
+from iscsim.initiator.session_state import SessionState, SessionStateChanged
 from iscsim.lab.serving import LiveTarget
 from iscsim.openstack.attach import AttachedVolume, attach
 from iscsim.openstack.connection_info import ConnectionInfo, parse_connection_info
@@ -72,7 +72,7 @@ class LabHost:
         def heard(event: object) -> None:
             if isinstance(event, SessionStateChanged):
                 self.lab.trace.add("session state", **names, state=str(event.state), message=event.reason)
-                if session.session is not None:
+                if event.state is SessionState.LOGGED_IN and session.session is not None:
                     self.watch(session.session, **names, portal=str(session.portal))
 
         session.listeners.append(heard)
