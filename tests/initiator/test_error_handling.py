@@ -1,7 +1,7 @@
 """The ladder, step by step and second by second, over a transport with a script."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -238,6 +238,30 @@ def test_the_unit_attention_of_our_own_reset_is_passed() -> None:
     assert steps[-3:] == [f"30 {TUR}", f"30 {TUR}", f"30 {READ}"]
 
 
+def test_a_unit_that_speaks_nonsense_after_its_reset_brings_the_next_rung() -> None:
+    for answer in (Status.CHECK_CONDITION, 0x55, RemoteProtocolError("nonsense")):
+        end, steps, _ = climb(ScriptedTransport([NEVER, answer], [REFUSED]))
+        assert end == "GOOD"
+        assert "30 TARGET WARM RESET" in steps
+
+
+def test_a_unit_that_hangs_after_its_reset_and_cannot_be_aborted_either() -> None:
+    """``scsi_abort_eh_cmnd``: the handler's own command must not stay behind."""
+    end, steps, _ = climb(ScriptedTransport([NEVER, NEVER], [REFUSED, COMPLETE, REFUSED, REFUSED, REFUSED]))
+    assert end == "GOOD"
+    assert [step for step in steps if READ not in step] == [
+        "30 ABORT TASK",
+        "30 LOGICAL UNIT RESET",
+        f"30 {TUR}",
+        "40 ABORT TASK",
+        "40 LOGICAL UNIT RESET",
+        "40 TARGET WARM RESET",
+        "40 session drop",
+        "42 TARGET WARM RESET",
+        f"42 {TUR}",
+    ]
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -276,27 +300,40 @@ def test_a_unit_that_answers_all_but_reads_is_taken_offline() -> None:
     assert state is DeviceState.OFFLINE
 
 
-def test_check_condition_without_sense_data_is_asked_about() -> None:
-    sense = Sense(SenseKey.MEDIUM_ERROR, 0x11, 0)
+def asked_for(sense: bytes) -> Callable[[CommandTask], Answer | None]:
+    """READs end with CHECK CONDITION once, without sense data; REQUEST SENSE brings ``sense``."""
+    reads: list[CommandTask] = []
 
-    async def main() -> None:
-        transport = ScriptedTransport([Status.CHECK_CONDITION])
-        (device,) = devices(transport)
-        transport.answer = lambda task: None
-        original = transport.run_once
+    def answer(task: CommandTask) -> Answer | None:
+        if task.cdb[0] == cdb.request_sense()[0]:
+            return sense
+        reads.append(task)
+        return Status.CHECK_CONDITION if len(reads) == 1 else None
 
-        async def with_sense(task: CommandTask, timeout_s: float | None = None) -> CommandTask:
-            ended = await original(task, timeout_s)
-            if task.cdb[0] == cdb.request_sense()[0]:
-                ended.data_in = sense.encode()
-            return ended
+    return answer
 
-        transport.run_once = with_sense  # type: ignore[method-assign]
-        task = await ask(device)
-        assert (task.status, Sense.parse(task.sense_data)) == (Status.CHECK_CONDITION, sense)
-        assert transport.names == [READ, "REQUEST SENSE"]
 
-    virtual(main())
+@pytest.mark.parametrize(
+    "sense, end, steps",
+    [
+        (Sense(SenseKey.MEDIUM_ERROR, 0x11, 0).encode(), "CHECK_CONDITION", []),
+        (Sense(SenseKey.RECOVERED_ERROR, 0x17, 1).encode(), "GOOD", []),
+        (Sense(SenseKey.UNIT_ATTENTION, 0x29, 0).encode(), "GOOD", [READ]),
+        (Sense(SenseKey.ABORTED_COMMAND, 0, 0).encode(), "GOOD", [READ]),
+        (b"", "GOOD", ["LOGICAL UNIT RESET", TUR, READ]),
+    ],
+    ids=["error", "recovered", "attention", "aborted", "nothing"],
+)
+def test_check_condition_without_sense_data_is_asked_about(sense: bytes, end: str, steps: list[str]) -> None:
+    transport = ScriptedTransport(answer=asked_for(sense))
+    ended, log, _ = climb(transport)
+    assert (ended, log) == (end, [f"0 {each}" for each in (READ, "REQUEST SENSE", *steps)])
+
+
+def test_request_sense_that_is_refused_brings_a_reset() -> None:
+    end, steps, _ = climb(ScriptedTransport([Status.CHECK_CONDITION, Status.BUSY]))
+    assert end == "GOOD"
+    assert steps[1:3] == ["0 REQUEST SENSE", "0 LOGICAL UNIT RESET"]
 
 
 def test_a_status_nobody_knows_brings_a_reset() -> None:
@@ -360,9 +397,51 @@ def test_cancelling_a_command_in_error_handling_lets_the_others_go() -> None:
         await asyncio.sleep(35)  # the first has failed and waits for the second
         assert first.handler.recovering
         stuck.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
         assert not first.handler.recovering
         assert (await late).status == Status.GOOD
+
+    virtual(main())
+
+
+def test_cancelling_a_command_under_a_ladder_does_not_stop_the_ladder() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport([NEVER, NEVER], [REFUSED, REFUSED, NEVER])
+        (device,) = devices(transport)
+        stuck, other = (asyncio.ensure_future(ask(device, lba)) for lba in (0, 8))
+        await asyncio.sleep(40)
+        stuck.cancel()
+        assert (await other).status == Status.GOOD
+        assert stuck.cancelled()
+        assert device.in_flight == 0
+
+    virtual(main())
+
+
+def test_cancelling_a_command_while_it_is_aborted_leaves_nothing() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport([NEVER], [NEVER])
+        (device,) = devices(transport)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask(device), 35)
+        await asyncio.sleep(0)
+        assert (transport.under_way, device.in_flight) == ({}, 0)
+
+    virtual(main())
+
+
+def test_closing_under_a_ladder_lets_everybody_go() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport([NEVER], [REFUSED, NEVER])
+        (device,) = devices(transport)
+        stuck = asyncio.ensure_future(ask(device))
+        await asyncio.sleep(40)
+        device.handler.close()
+        await asyncio.sleep(1)
+        assert transport.names[-1] == "session drop"  # the command was still there
+        transport.change(SessionState.LOGGED_IN)
+        device.look()
+        assert (await stuck).status == Status.GOOD
 
     virtual(main())
 

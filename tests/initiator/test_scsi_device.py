@@ -141,8 +141,8 @@ def test_what_never_ends_is_given_up_after_six_timeouts(answer: Answer) -> None:
     async def main() -> None:
         transport = ScriptedTransport(usual=answer)
         device = SCSIDevice(transport, HERE, settings=ErrorHandlingSettings(command_timeout_s=1.0))
-        task = await ask(device)
-        assert task.status != Status.GOOD
+        with pytest.raises(CommandFailed, match=r"READ \(10\) to LUN 1 ended with"):
+            await ask(device)
         assert now() == pytest.approx(6, abs=1.1)
 
     virtual(main())
@@ -326,6 +326,23 @@ def test_unit_attentions_are_told(kind: DeviceEventKind) -> None:
     virtual(main())
 
 
+def test_another_unit_attention_than_that_of_our_reset_is_no_echo() -> None:
+    async def main() -> None:
+        device = SCSIDevice(ScriptedTransport([Sense(SenseKey.UNIT_ATTENTION, 0x28, 0), Status.BUSY]), HERE)
+        device.expecting_unit_attention = True
+        await ask(device)
+        assert device.expecting_unit_attention
+        device.transport.answers = [Sense(SenseKey.MEDIUM_ERROR, 0x11, 0)]  # type: ignore[attr-defined]
+        await ask(device)
+        assert device.expecting_unit_attention
+
+    virtual(main())
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(SCSIDevice(ScriptedTransport(), HERE, name="sdb")) == "SCSIDevice(3:0:0:1 (sdb), running)"
+
+
 # -- states ------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +378,15 @@ def test_a_deleted_device_fails_what_waits_and_stays_deleted() -> None:
         assert (device.state, device.handler.devices) == (DeviceState.DELETED, [])
 
     virtual(main())
+
+
+def test_a_device_without_a_host_takes_its_handler_with_it() -> None:
+    transport = ScriptedTransport()
+    device = SCSIDevice(transport, HERE)
+    device.delete()
+    device.take_offline("too late")
+    assert transport.listeners == []
+    assert device.state is DeviceState.DELETED
 
 
 def test_cancelling_ends_the_command() -> None:

@@ -29,7 +29,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-Answer = int | Sense | ISCSIError | str
+Answer = int | Sense | ISCSIError | str | bytes
 Result = TypeVar("Result")
 
 
@@ -37,8 +37,8 @@ Result = TypeVar("Result")
 class ScriptedTransport:
     """Answers commands from ``answers`` in turn, with GOOD when they are used up; notes all it was asked.
 
-    An answer is a status, sense data, an error, or NEVER. ``managed`` are the answers to task management
-    functions: response codes, errors or NEVER. A command ends ``latency_s`` after it began.
+    An answer is a status, sense data, an error, bytes that were read, or NEVER. ``managed`` are the answers
+    to task management functions: response codes, errors or NEVER. A command takes ``latency_s``.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -132,8 +132,10 @@ class ScriptedTransport:
         return self.comes_back
 
 
-def _end(task: CommandTask, answer: int | Sense | str) -> None:
-    if isinstance(answer, Sense):
+def _end(task: CommandTask, answer: int | Sense | str | bytes) -> None:
+    if isinstance(answer, bytes):
+        task.data_in = answer
+    elif isinstance(answer, Sense):
         task.status, task.sense_data = Status.CHECK_CONDITION, answer.encode()
     else:
         task.status = int(answer)

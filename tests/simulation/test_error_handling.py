@@ -29,6 +29,7 @@ from iscsim.scsi.cdb import cdb_name
 from iscsim.scsi.lun import decode_lun
 from iscsim.scsi.sense import CommandFailed
 
+PCAPS = Path(__file__).parents[2] / "pcaps"
 READ, WRITE = "READ (10)", "WRITE (10)"
 SILENT = {"none": True}
 REFUSING = {"response": 255}
@@ -238,6 +239,34 @@ def test_a_session_that_is_lost_is_no_timeout() -> None:
         assert list(world.handler.steps) == []
 
     play(main)
+
+
+# -- as Linux was recorded -----------------------------------------------------------------------------
+
+
+def resets(path: Path) -> tuple[list[tuple[object, ...]], float]:
+    """The resets of a capture, with the fields libiscsi fills in, and the seconds from there to a login."""
+    found, last = [], 0
+    for event in pcap_events(path):
+        pdu = event.content
+        if isinstance(pdu, TaskManagementRequest) and pdu.function != TaskManagementFunction.ABORT_TASK:
+            lun = pdu.lun if pdu.function == TaskManagementFunction.TARGET_WARM_RESET else b""
+            fields = (pdu.immediate, pdu.referenced_task_tag, pdu.ref_cmd_sn, pdu.exp_data_sn)
+            found.append((TaskManagementFunction(pdu.function).name, lun, *fields))
+            last = event.timestamp_ns
+        elif isinstance(pdu, LoginRequest) and found:
+            return found, (event.timestamp_ns - last) / 1e9
+    raise AssertionError("no resets, or no login after them")
+
+
+def test_resets_and_the_login_after_them_are_those_of_the_recording(tmp_path: Path) -> None:
+    """sg_reset on Linux 6.1: LIO refuses TARGET WARM RESET, so the session is dropped: back after 2 s."""
+    recording = PCAPS / "lio-chap-digests-reset-pr.pcap.gz"
+    play(stuck(response=1), pcap=tmp_path / "ours.pcapng")
+    (theirs, their_wait), (ours, our_wait) = resets(recording), resets(tmp_path / "ours.pcapng")
+    assert [reset[0] for reset in theirs] == ["LOGICAL_UNIT_RESET", "TARGET_WARM_RESET"]
+    assert ours == theirs
+    assert our_wait == pytest.approx(their_wait, abs=0.5)
 
 
 # -- the end of patience -------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pytest
 from simulation.multipath_world import PORTALS, Load, multipath
 
 from iscsim.errors import SessionFailed
+from iscsim.initiator.device_state import HCTL
 from iscsim.initiator.multipath import MapInUse, MultipathDaemon, MultipathDevice, Path
-from iscsim.initiator.scsi_device import HCTL, SCSIDevice
+from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.settings import NodeSettings
 from iscsim.lab import Lab, LiveTarget
 

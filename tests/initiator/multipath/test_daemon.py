@@ -10,10 +10,10 @@ import pytest
 from initiator.multipath.straw import WWN, Array
 
 from iscsim.errors import ConfigError, SessionFailed
+from iscsim.initiator.device_state import DeviceEvent
 from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.multipath import MapInUse, MultipathDaemon, MultipathDevice, Path
 from iscsim.initiator.multipath.states import CheckerState
-from iscsim.initiator.scsi_device import DeviceEvent
 from iscsim.lab.addresses import run_virtual
 from iscsim.scsi.asymmetric_access import AccessState
 

@@ -8,8 +8,8 @@ import pytest
 from initiator.multipath.straw import ATTENTION, Array
 
 from iscsim.errors import SessionFailed
+from iscsim.initiator.device_state import DeviceOffline
 from iscsim.initiator.multipath.handlers import Activation, activate
-from iscsim.initiator.scsi_device import DeviceOffline
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.opcode import Opcode

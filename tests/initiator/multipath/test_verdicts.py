@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
+from iscsim.initiator.device_state import DeviceOffline
 from iscsim.initiator.multipath.verdicts import Verdict, tells_of_access, verdict_of
-from iscsim.initiator.scsi_device import DeviceOffline
 from iscsim.initiator.session_state import TransportFailed
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure, TransferIncomplete
 from iscsim.scsi.sense import CommandFailed, Sense
