@@ -10,17 +10,17 @@ __all__ = ["methods_page"]
 _HEAD = """\
 # The control socket
 
-What `iscsim serve --control SOCKET` answers: [JSON-RPC 2.0](https://www.jsonrpc.org/specification) over a UNIX
-socket of mode 0600, one object a line. `iscsim target`, `iscsim fault` and `iscsim top` use it, and so does
-`iscsim.net.control_client.ControlClient` ([how](../howto/administer-a-running-target.md)).
+What `iscsim serve --control SOCKET` answers: [JSON-RPC 2.0](https://www.jsonrpc.org/specification) over a
+UNIX socket of mode 0600, one object a line. `iscsim target`, `iscsim fault` and `iscsim top` use it, and so
+does `iscsim.net.control_client.ControlClient` ([how](../howto/administer-a-running-target.md)).
 
     {"jsonrpc": "2.0", "id": 1, "method": "target.list"}
     {"jsonrpc": "2.0", "id": 1, "result": ["iqn.2026-11.org.iscsim:disk"]}
 
-Parameters are named. What a method answers is in `iscsim/net/control_types.py`; one that answers nothing answers
-`true`. Passwords are never shown. Changes run one after the other, and one that fails changes nothing. There are
-limits: 1 MiB for a request, 64 conversations (one more takes the place of who has been silent for 10 s, or is
-sent away), and what is not JSON ends the conversation with an error. Batches are not known.
+Parameters are named. What a method answers is in `iscsim/net/control_types.py`; one that answers nothing
+answers `true`. Passwords are never shown. Changes run one after the other, and one that fails changes nothing.
+There are limits: 1 MiB for a request, 64 conversations (one more takes the place of who has been silent for
+10 s, or is sent away), and what is not JSON ends the conversation with an error. Batches are not known.
 
 | code | means |
 |---|---|
