@@ -18,7 +18,7 @@ does `iscsim.net.control_client.ControlClient` ([how](../howto/administer-a-runn
     {"jsonrpc": "2.0", "id": 1, "result": ["iqn.2026-11.org.iscsim:disk"]}
 
 Parameters are named. What a method answers is in `iscsim/net/control_types.py`; one that answers nothing
-answers `true`. Passwords are never shown. Changes run one after the other, and one that fails changes nothing.
+answers `true`. Passwords are never shown. Changes run one after the other; one that fails changes nothing.
 There are limits: 1 MiB for a request, 64 conversations (one more takes the place of who has been silent for
 10 s, or is sent away), and what is not JSON ends the conversation with an error. Batches are not known.
 
