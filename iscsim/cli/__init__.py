@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
-        if given[:1] == ["rtstool"]:
+        if given[:1] == ["rtstool"] and not {"-h", "--help"} & set(given):
             from iscsim.openstack.rtstool.command import main as rtstool
 
             sys.exit(rtstool(["iscsim rtstool", *given[1:]]))

@@ -14,6 +14,7 @@ from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
+from iscsim.cli.rtstool import PASSED_ON, rtstool
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
 from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
@@ -33,6 +34,7 @@ _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
 app.add_typer(target, name="target")
+app.command(context_settings=PASSED_ON)(rtstool)
 app.add_typer(fault, name="fault")
 app.add_typer(config, name="config")
 

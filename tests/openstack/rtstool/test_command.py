@@ -212,3 +212,46 @@ def test_saved_file_is_that_of_lio(array: Any, create: Any, tool: Any) -> None:
         "storage_objects",
         "targets",
     }
+
+
+def missing_device(document: Any) -> None:
+    document["storage_objects"][0]["dev"] = "/dev/iscsim-none"
+
+
+def unknown_plugin(document: Any) -> None:
+    document["storage_objects"][0]["plugin"] = "user"
+
+
+def duplicate_wwn(document: Any) -> None:
+    (unit,) = document["storage_objects"]
+    document["storage_objects"].append(unit | {"name": "other"})
+
+
+def unknown_lun(document: Any) -> None:
+    document["targets"][0]["tpgs"][0]["luns"][0]["storage_object"] = "/backstores/block/none"
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (missing_device, "/dev/iscsim-none"),
+        (unknown_plugin, "plugin 'user'"),
+        (duplicate_wwn, "is there twice"),
+        (unknown_lun, "no storage object '/backstores/block/none'"),
+    ],
+)
+def test_file_with_a_mistake_gets_one_line_and_changes_nothing(
+    array: Any, create: Any, tool: Any, spoil: Any, message: str
+) -> None:
+    create()
+    tool("add-initiator", TARGET, "user", "secret-of-12", HOST)
+    file = array.path / "spoiled.json"
+    tool("save", str(file))
+    document = json.loads(file.read_text())
+    spoil(document)
+    file.write_text(json.dumps(document))
+    before = model(array)
+    code, output, errors = tool("restore", str(file))
+    assert (code, output, errors.count("\n")) == (1, "", 1)
+    assert message in errors
+    assert model(array) == before
