@@ -1,4 +1,4 @@
-"""``iscsim rtstool``: what `iscsim.cli.main` starts without loading the rest, for the help and who loads it."""
+"""``iscsim rtstool``, which `iscsim.cli.main` starts without loading the rest; here it is for the help."""
 
 from __future__ import annotations
 
