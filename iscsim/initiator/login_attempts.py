@@ -42,7 +42,10 @@ class _Failed(Exception):
 
 
 class LoginAttempts:
-    """The attempts to log in for one session. ``core``, what is left, goes to each `InitiatorConnection`."""
+    """The attempts to log in for one session. ``core``, what is left, goes to each `InitiatorConnection`.
+
+    ``clock`` is the time of day, which may be set: see `InitialLogin.failed`.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class LoginAttempts:
         network: Network,
         recorder: Recorder | None,
         timeouts: Timeouts,
+        clock: Callable[[], float] | None = None,
         **core: Any,
     ) -> None:
         self._config = config
@@ -65,6 +69,8 @@ class LoginAttempts:
         self._on_attempt = on_attempt
         self._time = asyncio.get_running_loop().time
         self._policy = InitialLogin(settings, self._time())
+        self._clock = clock or self._time
+        self._ahead = self._clock() - self._time()
         self._came_up = False
         self.attempts: list[LoginAttempt] = []
 
@@ -165,12 +171,17 @@ class LoginAttempts:
         """Wait until the next attempt is due. Raises `InitialLoginFailed` when there is none."""
         self._portal, self._redirections = self._home, 0
         policy, now = self._policy, self._time()
-        step = policy.not_connected(now) if code is None else policy.failed(code, now)
+        step = policy.not_connected(now) if code is None else policy.failed(code, now, self._skew_s)
         while isinstance(step, Again) and not step.connect:
             await asyncio.sleep(step.at - self._time())
-            step = policy.waited(self._time())
+            step = policy.waited(self._time(), self._skew_s)
         if isinstance(step, IscsiadmExitCode):
             raise self._given_up(step, failure) from None
+
+    @property
+    def _skew_s(self) -> float:
+        """By how much the time of day has been set forward since the first attempt."""
+        return self._clock() - self._time() - self._ahead
 
     def _given_up(self, code: IscsiadmExitCode, failure: Exception) -> InitialLoginFailed:
         first = self.attempts[0]

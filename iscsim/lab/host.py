@@ -26,16 +26,25 @@ __all__ = ["LabHost"]
 class LabHost:
     """One host; `Lab.host` makes it. Its sessions are the lab's to judge: who opens one closes it.
 
-    ``initiator_name`` is the name it logs in with, ``network`` what its programs run on.
+    ``initiator_name`` is the name it logs in with, ``network`` what its programs run on, ``clock_offset_s``
+    how far its time of day is ahead of the lab's.
     """
 
     def __init__(self, lab: Lab, name: str, network: Network, rng: Randomness | None) -> None:
         self.lab, self.name, self.network, self.rng = lab, name, network, rng
+        self.clock_offset_s = 0.0
         self.initiator_name = f"iqn.2026-11.org.iscsim:{name}"
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         mine = {"initiator_name": self.initiator_name, "network": self.network, "rng": self.rng}
         return mine | {"recorder": self.lab.recorder} | dict(given)
+
+    def clock(self) -> float:
+        """Its time of day: the loop's, and what it has been set forward by."""
+        return self.lab.now + self.clock_offset_s
+
+    def _login_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return self._options({"clock": self.clock} | dict(given))
 
     def connect(self, target: LiveTarget | str, portal: int | str = 0, **options: Any) -> Connecting:
         """`iscsim.connect` to a target, or the name of one: through its first portal, another (from 0), or an
@@ -44,7 +53,7 @@ class LabHost:
         live = target if isinstance(target, LiveTarget) else there
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
         name = live.name_at(where) if live and where in live.portals else live.name if live else str(target)
-        opening = connect(self.lab.real_portal(where), name, **self._options(options))
+        opening = connect(self.lab.real_portal(where), name, **self._login_options(options))
         return Connecting(lambda: self._log_in(opening, name, where))
 
     async def _log_in(self, opening: Connecting, target: str, portal: str) -> Session:
@@ -88,7 +97,7 @@ class LabHost:
         Raises `iscsim.openstack.attach.NoPathWorks`, or `ConfigError` for a wrong description.
         """
         info = self._connection_info(volume, lun)
-        found = await attach(info, **self._options(options))
+        found = await attach(info, **self._login_options(options))
         self._watch_paths(found, known=[])
         return found
 
@@ -101,7 +110,7 @@ class LabHost:
     async def reconnect(self, volume: AttachedVolume, **options: Any) -> None:
         """Try the paths of ``volume`` that do not work again; its ``failed`` says why some still do not."""
         known = [path.session for path in volume.paths]
-        await volume.reconnect(**self._options({"chap": volume.info.chap, **options}))
+        await volume.reconnect(**self._login_options({"chap": volume.info.chap, **options}))
         self._watch_paths(volume, known)
 
     def _connection_info(
