@@ -188,8 +188,6 @@ class MemoryStore:
         """See `BlockStore.resize`."""
         _check_geometry(blocks, self.block_size)
         if blocks < self.blocks:
-            if self._is_device:
-                raise ConfigError(f"{self.path}: a device, cannot be made smaller")
             self.unmap(blocks, self.blocks - blocks)
         self.blocks = blocks
 
