@@ -24,6 +24,7 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
 SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS |= {"initiator.load.engine"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
