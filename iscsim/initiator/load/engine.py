@@ -23,7 +23,8 @@ class Load:
     """A load on ``device``, of which ``blocks`` blocks of ``block_size`` bytes are there.
 
     ``paths`` are the statistics of the device's paths, which a ``MeasuredPath`` each fills; without any, the
-    device is one path of that ``name``. ``dice`` are a ``random.Random``.
+    device is one path of that ``name``. ``dice`` are a ``random.Random``. Latencies are taken with ``clock``
+    (seconds), the loop's own unless given: that of uvloop only knows milliseconds.
 
     Raises:
         ConfigError: the workload does not fit the device.
@@ -39,7 +40,8 @@ class Load:
         dice: Dice,
         paths: Sequence[PathStatistics] = (),
         name: str = "all",
-        on_interval: Callable[[Load], None] | None = None,
+        clock: Callable[[], float] | None = None,
+        on_interval: Callable[[Load], object] | None = None,
     ) -> None:
         self.workload = workload
         self.extent = extent = extent_of(workload, blocks=blocks, block_size=block_size)
@@ -51,8 +53,9 @@ class Load:
         """Slots that were compared after the load."""
         self.to_verify = 0
         self.is_verifying = False
-        self._device, self._dice = device, dice
-        self._on_interval = on_interval
+        self.on_interval = on_interval
+        """Called whenever an interval is over."""
+        self._device, self._dice, self._clock = device, dice, clock
         self._slots = Slots(extent.slots, dice, sequential=workload.sequential, claims=workload.verify)
         self._verifier = self._make_verifier() if workload.verify else None
         self._served: dict[int, str] = {}
@@ -109,6 +112,7 @@ class Load:
 
     def _begin(self) -> None:
         self._time = asyncio.get_running_loop().time
+        self._precise = self._clock or self._time
         self._start = self._due = self._time()
         duration = self.workload.duration_s
         self._end = float("inf") if duration is None else self._start + duration
@@ -135,8 +139,8 @@ class Load:
     def _roll(self) -> None:
         for statistics in dict.fromkeys((self.all, *self.paths)):
             statistics.roll()
-        if self._on_interval is not None:
-            self._on_interval(self)
+        if self.on_interval is not None:
+            self.on_interval(self)
 
     async def _drain(self, workers: list[asyncio.Task[None]]) -> None:
         """When the load is over, end what then takes too long."""
@@ -215,7 +219,7 @@ class Load:
             self._failed(f"no answer {DRAIN_S:g} s after the end of the load", reads)
 
     async def _read(self, slot: int) -> None:
-        extent, time = self.extent, self._time
+        extent, time = self.extent, self._precise
         lba = extent.first_lba + slot * extent.slot_blocks
         start = time()
         data = await self._device.read(lba, extent.slot_blocks)
@@ -228,14 +232,14 @@ class Load:
         verifier, sequence, data = self._verifier, 0, self._payload
         if verifier is not None:
             sequence, data = verifier.next_write(slot)
-        start = self._time()
+        start = self._precise()
         try:
             await self._device.write(lba, data)
         except BaseException:
             if verifier is not None:
                 verifier.failed(slot, sequence)
             raise
-        self.all.write.count(self._time() - start, len(data))
+        self.all.write.count(self._precise() - start, len(data))
         if verifier is not None:
             verifier.acknowledged(slot, sequence)
             self._served.pop(lba, None)

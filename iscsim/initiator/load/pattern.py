@@ -73,7 +73,7 @@ class Tear:
 
 
 def find_tear(block: bytes, candidates: Iterable[Tag | None]) -> Tear | None:
-    """The two of ``candidates`` whose beginning and end make the block, if there are such and it is neither."""
+    """The two of ``candidates`` whose beginning and end make the block; None when it is whole."""
     rendered = {tag: render(tag, len(block)) if tag else bytes(len(block)) for tag in candidates}
     if block in rendered.values():
         return None
