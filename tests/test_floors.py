@@ -25,6 +25,7 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
 SHELLS |= {"initiator.load.engine"}
+SHELLS |= {"initiator.recovering_session"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 

@@ -24,14 +24,22 @@ if TYPE_CHECKING:
     from iscsim.initiator.multipath import PathState as PathState
     from iscsim.initiator.multipath import group_paths as group_paths
     from iscsim.initiator.portal import Portal as Portal
+    from iscsim.initiator.recovering_session import RecoveringSession as RecoveringSession
+    from iscsim.initiator.recovering_session import log_in as log_in
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
+    from iscsim.initiator.session_state import SessionState as SessionState
+    from iscsim.initiator.session_state import SessionStateChanged as SessionStateChanged
+    from iscsim.initiator.session_state import TransportDisrupted as TransportDisrupted
+    from iscsim.initiator.session_state import TransportFailed as TransportFailed
+    from iscsim.initiator.settings import NodeSettings as NodeSettings
     from iscsim.initiator.task import CommandAborted as CommandAborted
     from iscsim.initiator.task import CommandTask as CommandTask
     from iscsim.initiator.task import CommandTimedOut as CommandTimedOut
     from iscsim.initiator.task import TargetFailure as TargetFailure
     from iscsim.initiator.task import TransferIncomplete as TransferIncomplete
+    from iscsim.initiator.verbs import SCSIVerbs as SCSIVerbs
 
 _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
@@ -41,9 +49,13 @@ _HOMES = {
     "initial_login": ("InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"),
     "multipath": ("MultipathDevice", "Path", "PathState", "group_paths"),
     "portal": ("Portal",),
+    "recovering_session": ("RecoveringSession", "log_in"),
     "scan": ("LogicalUnitInfo",),
     "session": ("Result", "Session"),
+    "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),
+    "settings": ("NodeSettings",),
     "task": ("CommandAborted", "CommandTask", "CommandTimedOut", "TargetFailure", "TransferIncomplete"),
+    "verbs": ("SCSIVerbs",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -14,7 +14,8 @@ from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, LoginFailed
 from iscsim.initiator.buffers import ReceiveBuffers
 from iscsim.initiator.connection import InitiatorConnection, Timeouts
 from iscsim.initiator.events import AsyncMessageReceived
-from iscsim.initiator.portal import Portal, parse_portal, parse_redirect
+from iscsim.initiator.portal import Portal, parse_portal
+from iscsim.initiator.redirections import Redirections
 from iscsim.initiator.session import Session
 from iscsim.initiator.task import CommandTask, Request
 from iscsim.net.network import Buffer, ConnectionRecord, Network, Recorder
@@ -33,7 +34,6 @@ logger = logging.getLogger("iscsim.initiator")
 _BUFFERS = ReceiveBuffers()
 
 DEFAULT_INITIATOR_NAME = "iqn.2026-11.org.iscsim:initiator"
-MAX_REDIRECTIONS = 4
 _MIN_RECEIVE_LENGTH = 64 << 10
 """A buffer with less room behind what is lent is not received into any more."""
 _HEADERS_ONLY = 48
@@ -292,9 +292,10 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._timer = self.loop.call_later(_LINGER_S, self._transport.abort)
         self._transport.close()
 
-    def close(self) -> None:
-        """Close without a logout."""
-        self.core.end()
+    def close(self, message: str = "") -> None:
+        """Close without a logout; ``message`` says what is wrong, if anything is."""
+        self.core.now = self.time()
+        self.core.end(message)
         self.flush()
 
 
@@ -315,14 +316,17 @@ async def open_connection(
     rng: Randomness,
     timeouts: Timeouts,
     isid: bytes,
+    allowed_redirections: Sequence[str] | None = None,
 ) -> tuple[InitiatorProtocol, Portal]:
     """Connect and log in, following redirections; where it ended comes back too.
 
     Raises:
-        ConnectionFailed: no TCP connection, or it was lost before the end of the login.
+        ConnectionFailed: no TCP connection, or it was lost before the end of the login, or a redirection
+            that is not followed.
         LoginFailed: the target refuses.
     """
-    for _ in range(MAX_REDIRECTIONS + 1):
+    redirections = Redirections(portal, allowed_redirections)
+    while True:
         label = f"{config.target_name or 'discovery'} at {portal}"
         core = InitiatorConnection(
             config, isid=isid, rng=rng, now=asyncio.get_running_loop().time(), timeouts=timeouts, label=label
@@ -330,8 +334,7 @@ async def open_connection(
         try:
             return await _log_in(core, portal, network, recorder), portal
         except LoginRedirected as redirection:
-            portal = parse_redirect(redirection.address, portal)
-    raise ConnectionFailed(f"{label}: more than {MAX_REDIRECTIONS} redirections")
+            portal = redirections.follow(redirection)
 
 
 async def _log_in(
@@ -403,6 +406,7 @@ def connect(
     ping_interval_s: float = 5.0,
     ping_timeout_s: float = 5.0,
     portal_group_tag: int | None = None,
+    allowed_redirections: Sequence[str] | None = None,
     retry: InitialLoginSettings | None = None,
     on_attempt: Callable[[LoginAttempt], None] | None = None,
 ) -> Connecting:
@@ -414,7 +418,8 @@ def connect(
     ``portal`` is ``"host:port"``, ``"[::1]:3260"``, ``(host, port)`` or what discovery found. ``chap`` is
     ``(name, secret)`` or a ``ChapConfig``. A digest is asked for with True, refused with False and left to
     the target with None; ``wishes`` sets every other key. ``isid`` (6 bytes) makes sessions known again to
-    the target; without it each is a new one. Times are in seconds; a ping interval of 0 sends no pings.
+    the target; without it each is a new one. ``allowed_redirections`` are the addresses, networks and host
+    names a target may send us to; None for any. Times are in seconds; a ping interval of 0 sends no pings.
 
     Without ``retry`` there is one attempt of ``login_timeout_s``. With it we try for as long as open-iscsi
     would with these settings; ``on_attempt`` is told of each attempt that is over.
@@ -444,6 +449,7 @@ def connect(
             "rng": dice,
             "timeouts": timeouts,
             "isid": random_isid(dice) if isid is None else isid,
+            "allowed_redirections": allowed_redirections,
         }
         if retry is None:
             protocol, reached = await open_connection(config, start, **options)

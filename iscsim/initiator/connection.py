@@ -30,6 +30,7 @@ from iscsim.pdu import (
     LogoutReason,
     LogoutRequest,
     LogoutResponse,
+    LogoutResponseCode,
     NOPIn,
     NOPOut,
     RawPDU,
@@ -54,6 +55,8 @@ from iscsim.session.parameters import Parameters
 
 _ANY_SESSION = FULL_FEATURE | {Phase.DISCOVERY}
 _NEVER = float("inf")
+# RFC 7143 section 11.15.3: what these say of Time2Wait counts; open-iscsi looks at it only then, too
+_WAIT_BEFORE_LOGIN = {LogoutResponseCode.RECOVERY_NOT_SUPPORTED, LogoutResponseCode.CLEANUP_FAILED}
 Kind = TypeVar("Kind", bound=Request)
 
 # What carries StatSN, ExpCmdSN and MaxCmdSN once the login is through.
@@ -117,6 +120,8 @@ class InitiatorConnection(Connection):
         """Why the connection has ended, if not by a logout."""
         self.negotiation_error: NegotiationError | None = None
         """What in the target's answers to our login we could not agree to."""
+        self.time2wait: float = 0
+        """How long the target wants us to wait before a new login, in seconds, once this one is over."""
         self.timer_set = False
         """True once a timer was set; who asks for :meth:`next_deadline` then sets it back."""
         self.plain = False
@@ -126,7 +131,7 @@ class InitiatorConnection(Connection):
         self._next_tag = 1
         self.sweep_at = _NEVER
         self._last_receipt = now
-        self._pinged_at = now
+        self._ping: Ping | None = None  # not answered yet: no other is sent
         self.draining = ""
         """Why no more commands are taken although the connection is up."""
         self.commands = CommandService(self)
@@ -285,22 +290,26 @@ class InitiatorConnection(Connection):
             self.watch(request)
 
     def _look_for_silence(self) -> None:
-        interval = self.timeouts.ping_interval_s
-        due = self._last_receipt + interval
-        if due <= self.now:
-            self._pinged_at = self.now
-            ping = Ping()
+        due = self._last_receipt + self.timeouts.ping_interval_s
+        if due > self.now:
+            self.set_timer(self._look_for_silence, due)
+            return
+        if self._ping is None:
+            self._ping = ping = Ping()
+            ping.done = self._ping_ended
             self.register(ping, timed=False)  # a timer of its own watches it
             self._send_ping(ping)
-            self.set_timer(self._ping_unanswered, self.now + self.timeouts.ping_timeout_s)
-            return
-        self.set_timer(self._look_for_silence, due)
+        self.set_timer(self._ping_unanswered, self.now + self.timeouts.ping_timeout_s)
+
+    def _ping_ended(self, ping: Ping) -> None:
+        self._ping = None
 
     def _ping_unanswered(self) -> None:
-        if self._last_receipt > self._pinged_at:
-            self._look_for_silence()  # it said something else: it lives
+        timeouts = self.timeouts
+        if self._last_receipt + timeouts.ping_interval_s + timeouts.ping_timeout_s > self.now:
+            self._look_for_silence()  # it said something since: it lives
         else:
-            self.end(f"no answer to a ping within {self.timeouts.ping_timeout_s:g} s")
+            self.end(f"no answer to a ping within {timeouts.ping_timeout_s:g} s")
 
     def _login_timed_out(self) -> None:
         self.end(f"no end of the login within {self.timeouts.login_s:g} s")
@@ -379,6 +388,7 @@ class InitiatorConnection(Connection):
         assert parameters is not None
         self.parameters = parameters
         self.tsih, self.exp_stat_sn = self._login.tsih, self._login.exp_stat_sn
+        self.time2wait = parameters.default_time2wait
         self.cancel_timer(self._login_timed_out)
         self.framer.max_data_segment_length = parameters.max_recv_data_segment_length
         self.framer.header_digest, self.framer.data_digest = parameters.header_digest, parameters.data_digest
@@ -458,6 +468,8 @@ class InitiatorConnection(Connection):
     def _receive_logout(self, pdu: LogoutResponse) -> None:
         request = self._take_request(pdu, Logout)
         request.response = pdu.response
+        if pdu.response in _WAIT_BEFORE_LOGIN:
+            self.time2wait = pdu.time2wait
         self._enter(Phase.LOGGED_OUT)
         request.done(request)
         self.end()

@@ -63,6 +63,7 @@ class NoticeService:
             case AsyncEvent.LOGOUT_REQUESTED:
                 self.log_out_within(pdu.parameter_3)
             case AsyncEvent.CONNECTION_DROPPED | AsyncEvent.ALL_CONNECTIONS_DROPPED:
+                connection.time2wait = pdu.parameter_2
                 connection.end(f"the target drops the connection (asynchronous event {pdu.async_event})")
             case AsyncEvent.NEGOTIATION_REQUESTED:
                 connection.text.begin(TextNegotiation([]))

@@ -21,7 +21,7 @@ from iscsim.scsi.vpd import (
 )
 
 if TYPE_CHECKING:
-    from iscsim.initiator.session import Session
+    from iscsim.initiator.verbs import SCSIVerbs
 
 logger = logging.getLogger("iscsim.initiator")
 
@@ -59,7 +59,7 @@ class LogicalUnitInfo:
         return f"{format_lun(self.lun)}: {self.vendor} {self.product}, {self.size} bytes"
 
 
-async def scan(session: Session) -> list[LogicalUnitInfo]:
+async def scan(session: SCSIVerbs) -> list[LogicalUnitInfo]:
     """The logical units that are connected, in the target's order; a unit that talks nonsense is left out.
 
     Raises:
@@ -77,7 +77,7 @@ async def scan(session: Session) -> list[LogicalUnitInfo]:
     return list(found.values())
 
 
-async def _luns(session: Session) -> list[bytes]:
+async def _luns(session: SCSIVerbs) -> list[bytes]:
     """What REPORT LUNS says, each once; just LUN 0 where that is not known, as in SCSI-2."""
     try:
         return list(dict.fromkeys(await session.report_luns()))
@@ -85,7 +85,7 @@ async def _luns(session: Session) -> list[bytes]:
         return [_LUN_0]
 
 
-async def examine(session: Session, lun: bytes) -> LogicalUnitInfo | None:
+async def examine(session: SCSIVerbs, lun: bytes) -> LogicalUnitInfo | None:
     """What one logical unit is; None when none is connected under ``lun``.
 
     Raises:
@@ -129,7 +129,7 @@ def lun_number(lun: bytes) -> int | None:
         return sum(int.from_bytes(lun[i : i + 2], "big") << 8 * i for i in range(0, 8, 2))
 
 
-async def _identity(session: Session, lun: bytes, inquiry: StandardInquiry) -> tuple[str, str]:
+async def _identity(session: SCSIVerbs, lun: bytes, inquiry: StandardInquiry) -> tuple[str, str]:
     """Serial number and WWN, "" where there is none."""
     pages: list[int] = await _page(session, lun, VPDPage.SUPPORTED_PAGES, parse_supported_pages, [])
     serial, designators = "", []
@@ -144,7 +144,7 @@ async def _identity(session: Session, lun: bytes, inquiry: StandardInquiry) -> t
 
 
 async def _page(
-    session: Session, lun: bytes, page: VPDPage, parse: Callable[[bytes], Any], default: Any
+    session: SCSIVerbs, lun: bytes, page: VPDPage, parse: Callable[[bytes], Any], default: Any
 ) -> Any:
     try:
         return parse(await session.inquiry(lun, page))
@@ -152,7 +152,7 @@ async def _page(
         return default
 
 
-async def _capacity(session: Session, lun: bytes) -> Capacity | None:
+async def _capacity(session: SCSIVerbs, lun: bytes) -> Capacity | None:
     """None while there is no medium, or when the answer makes no sense."""
     try:
         return await session.read_capacity(lun)

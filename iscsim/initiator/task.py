@@ -109,6 +109,7 @@ class CommandTask(Request):
     residual = 0
     data_in: bytes | bytearray | memoryview = b""
     buffer: bytearray | memoryview | None = None
+    into: memoryview | None = None
     received = 0
     """Where the next Data-In must begin; with data out of order, how many bytes came."""
     transfer_sn = 0
@@ -137,7 +138,19 @@ class CommandTask(Request):
         self.immediate = immediate
         self.task_attribute = task_attribute
         if into is not None:
-            self.buffer = into
+            self.buffer = self.into = into
+
+    def again(self) -> CommandTask:
+        """A fresh task that asks the same: for a command that was lost with its connection."""
+        return CommandTask(
+            self.lun,
+            self.cdb,
+            data_out=self.data_out,
+            data_in_length=self.data_in_length,
+            into=self.into,
+            immediate=self.immediate,
+            task_attribute=self.task_attribute,
+        )
 
     @property
     def name(self) -> str:  # type: ignore[override]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from iscsim.errors import ConfigError, ISCSIError
 from iscsim.initiator.client import Connecting, connect
 from iscsim.initiator.discovery import DiscoveredTarget, discover
+from iscsim.initiator.recovering_session import RecoveringSession, log_in
+from iscsim.initiator.session_state import SessionStateChanged
 from iscsim.lab.serving import LiveTarget
 from iscsim.openstack.attach import AttachedVolume, attach
 from iscsim.openstack.connection_info import ConnectionInfo, parse_connection_info
@@ -54,6 +56,27 @@ class LabHost:
             self.lab.trace.add("login failed", **names, error=type(error).__name__, message=str(error))
             raise
         self.watch(session, **names)
+        return session
+
+    async def log_in(
+        self, target: LiveTarget | str, portal: int | str = 0, **options: Any
+    ) -> RecoveringSession:
+        """`iscsim.initiator.log_in` to a target, as `connect` names it: a session that lives."""
+        there = self.lab.live_target(target) if not isinstance(portal, str) else None
+        name = target.name if isinstance(target, LiveTarget) else target
+        where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
+        session = await log_in(self.lab.real_portal(where), name, **self._options(options))
+        names = {"host": self.name, "target": name}
+
+        def heard(event: object) -> None:
+            if isinstance(event, SessionStateChanged):
+                self.lab.trace.add("session state", **names, state=str(event.state), message=event.reason)
+                if session.session is not None:
+                    self.watch(session.session, **names, portal=str(session.portal))
+
+        session.listeners.append(heard)
+        if session.session is not None:
+            self.watch(session.session, **names, portal=where)
         return session
 
     def watch(self, session: Session, **names: str) -> None:

@@ -1,6 +1,7 @@
 """What a request is called, and byte ranges that must not overlap."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -48,3 +49,19 @@ def test_ranges_agree_with_a_set_of_bytes() -> None:
         assert extents.claim(start, start + len(span)) is taken.isdisjoint(span)
         if taken.isdisjoint(span):
             taken |= span
+
+
+def test_again_asks_the_same_and_knows_nothing_of_what_came() -> None:
+    room = memoryview(bytearray(512))
+    asked: dict[str, Any] = {"data_in_length": 512, "into": room, "immediate": True, "task_attribute": 2}
+    task = CommandTask(bytes(8), b"\x28", **asked)
+    task.initiator_task_tag, task.received, task.status, task.sense_data = 7, 512, 2, b"?"
+    again = task.again()
+    assert vars(again) == vars(CommandTask(bytes(8), b"\x28", **asked))
+    assert again.initiator_task_tag != 7
+
+
+def test_again_does_not_take_over_a_buffer_of_our_own() -> None:
+    task = CommandTask(bytes(8), b"\x28", data_in_length=512)
+    task.buffer = bytearray(512)
+    assert task.again().buffer is None
