@@ -26,6 +26,14 @@ SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
 SHELLS |= {"initiator.load.engine"}
 SHELLS |= {"initiator.recovering_session"}
+SHELLS |= {
+    "initiator.scsi_device",
+    "initiator.scsi_host",
+    "initiator.sd_probe",
+    "initiator.scsi_command",
+    "initiator.command_queue",
+    "initiator.error_handling",
+}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 

@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import SCSIError
-from iscsim.scsi.designator import Association, CodeSet, Designator, DesignatorType, udev_identifier
+from iscsim.initiator.identity import identify
+from iscsim.scsi.designator import Association, CodeSet, Designator, DesignatorType
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
 from iscsim.scsi.vpd import (
     BlockDeviceCharacteristics,
@@ -58,11 +59,16 @@ def _designator(designator: Designator) -> str:
 
 
 def _identification(data: bytes) -> dict[str, Any]:
-    designators = parse_device_identification(data)
-    return {
-        "scsi_id": udev_identifier(designators),
+    designators, identity = parse_device_identification(data), identify(data)
+    answer: dict[str, Any] = {
+        "scsi_id": identity.scsi_id,
+        "wwid": identity.wwid,
+        "multipath": identity.multipath,
         "designators": [_designator(designator) for designator in designators],
     }
+    if disagreements := identity.disagreements():
+        answer["disagreements"] = disagreements
+    return answer
 
 
 _PAGES: dict[int, Callable[[bytes], dict[str, Any]]] = {

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import SCSIError
+from iscsim.initiator.identity import scsi_id_of_page
 from iscsim.scsi.capacity import Capacity
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
-from iscsim.scsi.lun import InvalidLUN, decode_lun, encode_lun, format_lun
+from iscsim.scsi.lun import InvalidLUN, decode_lun, encode_lun, format_lun, linux_lun
 from iscsim.scsi.sense import CommandFailed
 from iscsim.scsi.vpd import (
     VPDPage,
-    parse_device_identification,
     parse_supported_pages,
     parse_unit_serial_number,
-    udev_identifier,
 )
 
 if TYPE_CHECKING:
@@ -119,28 +118,33 @@ async def examine(session: SCSIVerbs, lun: bytes) -> LogicalUnitInfo | None:
 def lun_number(lun: bytes) -> int | None:
     """The number behind a reported LUN; None for a well-known logical unit, which is no disk.
 
-    For the methods ``decode_lun`` does not take, the number Linux shows: 16-bit words, the first lowest.
+    For the methods ``decode_lun`` does not take, the number Linux shows.
     """
     try:
         return decode_lun(lun)
     except InvalidLUN:
-        if lun[0] == 0xC1:
-            return None
-        return sum(int.from_bytes(lun[i : i + 2], "big") << 8 * i for i in range(0, 8, 2))
+        return None if lun[0] == 0xC1 else linux_lun(lun)
 
 
 async def _identity(session: SCSIVerbs, lun: bytes, inquiry: StandardInquiry) -> tuple[str, str]:
     """Serial number and WWN, "" where there is none."""
     pages: list[int] = await _page(session, lun, VPDPage.SUPPORTED_PAGES, parse_supported_pages, [])
-    serial, designators = "", []
+    page_80 = page_83 = b""
     if VPDPage.UNIT_SERIAL_NUMBER in pages:
-        serial = await _page(session, lun, VPDPage.UNIT_SERIAL_NUMBER, parse_unit_serial_number, "")
+        page_80 = await _page(session, lun, VPDPage.UNIT_SERIAL_NUMBER, bytes, b"")
     if VPDPage.DEVICE_IDENTIFICATION in pages:
-        designators = await _page(
-            session, lun, VPDPage.DEVICE_IDENTIFICATION, parse_device_identification, []
-        )
-    wwn = udev_identifier(designators, vendor=inquiry.vendor, product=inquiry.product, serial=serial)
-    return serial, wwn
+        page_83 = await _page(session, lun, VPDPage.DEVICE_IDENTIFICATION, bytes, b"")
+    serial = _serial(page_80)
+    # what has no serial number either is not taken for one disk with all others that have none
+    page_80 = page_80 if serial else b""
+    return serial, scsi_id_of_page(page_83, page_80, vendor=inquiry.vendor, product=inquiry.product)
+
+
+def _serial(page_80: bytes) -> str:
+    try:
+        return parse_unit_serial_number(page_80)
+    except ValueError:
+        return ""
 
 
 async def _page(

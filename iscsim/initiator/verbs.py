@@ -16,7 +16,7 @@ from iscsim.scsi.capacity import Capacity
 from iscsim.scsi.cdb import cdb_name
 from iscsim.scsi.inquiry import StandardInquiry
 from iscsim.scsi.lun import encode_lun, parse_lun_list
-from iscsim.scsi.sense import CommandFailed, Sense, SenseKey
+from iscsim.scsi.sense import CommandFailed, Sense, SenseKey, parse_sense
 from iscsim.scsi.status import Status
 
 MAX_TRANSFER_LENGTH = 8 << 20
@@ -61,14 +61,6 @@ class Result:
             sense=parse_sense(task.sense_data),
             residual=task.residual,
         )
-
-
-def parse_sense(data: bytes) -> Sense | None:
-    """Sense data of a target, None when it is none."""
-    try:
-        return Sense.parse(data)
-    except ValueError:
-        return None
 
 
 class SCSIVerbs(ABC):
@@ -152,6 +144,10 @@ class SCSIVerbs(ABC):
         if len(raw) != 8:
             raise LocalProtocolError(f"a LUN has 8 bytes, not {len(raw)}", "11.3")
         return raw
+
+    def learn_block_size(self, lun: LUN, block_size: int) -> None:
+        """Spare the READ CAPACITY before the first read or write: ``block_size`` is known from elsewhere."""
+        self._block_sizes[self.lun_of(lun)] = block_size
 
     # -- reading and writing -----------------------------------------------------------------------
 

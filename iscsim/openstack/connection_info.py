@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iscsim.errors import ConfigError
+from iscsim.initiator.device_names import by_path_name
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.session.names import format_portal
 
@@ -33,8 +34,7 @@ class PathSpec:
     @property
     def by_path(self) -> str:
         """What udev calls the disk of this path."""
-        lun = f"{self.lun}" if self.lun < 256 else f"0x{self.lun & 0xFFFF:04x}{self.lun >> 16:04x}00000000"
-        return f"/dev/disk/by-path/ip-{self.portal}-iscsi-{self.target_name}-lun-{lun}"
+        return by_path_name(self.portal, self.target_name, self.lun)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ __all__ = [
     "read_capacity_16",
     "receive_copy_results",
     "report_luns",
+    "report_supported_operation_codes",
     "report_supported_task_management_functions",
     "report_target_port_groups",
     "request_sense",
@@ -588,6 +589,17 @@ def set_target_port_groups(*, parameter_list_length: int) -> bytes:
         opcode=Opcode.MAINTENANCE_OUT,
         service_action=ServiceAction.SET_TARGET_PORT_GROUPS & 0x1F,
         parameter_list_length=parameter_list_length,
+    )
+
+
+def report_supported_operation_codes(opcode: int, *, allocation_length: int) -> bytes:
+    """SPC-4, REPORT SUPPORTED OPERATION CODES: what is known of one command without service actions."""
+    return REPORT_SUPPORTED_OPERATION_CODES.build(
+        opcode=Opcode.MAINTENANCE_IN,
+        service_action=ServiceAction.REPORT_SUPPORTED_OPERATION_CODES & 0x1F,
+        options=1,
+        requested_opcode=opcode,
+        allocation_length=allocation_length,
     )
 
 

@@ -1,8 +1,7 @@
-"""Designation descriptors of VPD page 83h (SPC-4), and the name a Linux host makes of them."""
+"""Designation descriptors of VPD page 83h (SPC-4)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -21,7 +20,6 @@ __all__ = [
     "scsi_name_designator",
     "t10_vendor_designator",
     "target_port_group_designator",
-    "udev_identifier",
 ]
 
 PROTOCOL_ISCSI = 0x5
@@ -110,16 +108,6 @@ class Designator:
             return self.value.rstrip(b"\0").decode("utf-8", "replace")
         return self.value.hex()
 
-    @property
-    def naa(self) -> int | None:
-        """The NAA field (6 for IEEE registered extended), None for another kind of designator."""
-        if self.type != DesignatorType.NAA or not self.value:
-            return None
-        try:
-            return int(self.text[:1], 16)
-        except ValueError:  # ASCII that is no number
-            return None
-
 
 def naa_designator(wwn: str) -> Designator:
     """The logical unit's NAA name from its hexadecimal digits (32 for NAA 6)."""
@@ -156,59 +144,3 @@ def scsi_name_designator(name: str, association: Association) -> Designator:
     value = name.encode("utf-8")[:251] + b"\0"
     value += bytes(-len(value) % 4)
     return Designator(DesignatorType.SCSI_NAME, CodeSet.UTF_8, association, value, PROTOCOL_ISCSI)
-
-
-# What scsi_id takes, best first: (designator type, NAA or None for any, code set or None for any).
-_PREFERENCES: tuple[tuple[DesignatorType, int | None, CodeSet | None], ...] = (
-    (DesignatorType.NAA, 6, CodeSet.BINARY),
-    (DesignatorType.NAA, 6, CodeSet.ASCII),
-    (DesignatorType.NAA, 5, CodeSet.BINARY),
-    (DesignatorType.NAA, 5, CodeSet.ASCII),
-    (DesignatorType.NAA, None, CodeSet.BINARY),
-    (DesignatorType.NAA, None, CodeSet.ASCII),
-    (DesignatorType.EUI_64, None, CodeSet.BINARY),
-    (DesignatorType.EUI_64, None, CodeSet.ASCII),
-    (DesignatorType.T10_VENDOR, None, CodeSet.BINARY),
-    (DesignatorType.T10_VENDOR, None, CodeSet.ASCII),
-    (DesignatorType.VENDOR_SPECIFIC, None, CodeSet.BINARY),
-    (DesignatorType.VENDOR_SPECIFIC, None, CodeSet.ASCII),
-)
-
-
-def udev_identifier(
-    designators: Sequence[Designator], *, vendor: str = "", product: str = "", serial: str = ""
-) -> str:
-    """The identifier udev's ``scsi_id`` gives a disk: ``"3"`` and 32 hex digits for NAA 6 (os-brick's WWN).
-
-    Without a designator of the logical unit it falls back to page 80h, as ``"S"`` with vendor, product and
-    ``serial``; "" when there is none either.
-    """
-    for preference in _PREFERENCES:
-        for designator in designators:
-            if _matches(designator, *preference):
-                return _identifier(designator, vendor, product)
-    return _squeeze(f"S{_vendor_product(vendor, product)}{serial.strip()}") if serial.strip() else ""
-
-
-def _matches(designator: Designator, kind: DesignatorType, naa: int | None, code_set: CodeSet | None) -> bool:
-    return (
-        designator.association == Association.LOGICAL_UNIT
-        and designator.type == kind
-        and (naa is None or designator.naa == naa)
-        and (code_set is None or designator.code_set == code_set)
-        and bool(designator.value)
-    )
-
-
-def _identifier(designator: Designator, vendor: str, product: str) -> str:
-    owner = _vendor_product(vendor, product) if designator.type == DesignatorType.VENDOR_SPECIFIC else ""
-    return _squeeze(f"{designator.type:x}{owner}{designator.text}")
-
-
-def _vendor_product(vendor: str, product: str) -> str:
-    return vendor[:8].ljust(8) + product[:16].ljust(16)
-
-
-def _squeeze(text: str) -> str:
-    """udev turns every run of white space into one underscore."""
-    return "_".join(text.split())

@@ -13,7 +13,9 @@ __all__ = [
     "encode_lun",
     "encode_lun_list",
     "format_lun",
+    "linux_lun",
     "lun_encodings",
+    "lun_of_linux",
     "parse_lun_list",
 ]
 
@@ -100,6 +102,27 @@ def format_lun(lun: bytes) -> str:
         return f"LUN {decode_lun(lun)}"
     except InvalidLUN:
         return f"LUN {lun.hex()}"
+
+
+def linux_lun(lun: bytes) -> int:
+    """The number Linux shows: the 16-bit words of the 8 bytes, the first one lowest (``scsilun_to_int``).
+
+    5 for peripheral addressing of 5, 16389 for flat addressing of it, 49409 for the REPORT LUNS well-known
+    unit. Nothing is lost: `lun_of_linux` gives the same 8 bytes back. Raises `InvalidLUN` for another length.
+    """
+    if len(lun) != 8:
+        raise InvalidLUN(f"a LUN has 8 bytes, not {len(lun)}")
+    return sum(int.from_bytes(lun[i : i + 2], "big") << 8 * i for i in range(0, 8, 2))
+
+
+def lun_of_linux(number: int) -> bytes:
+    """The 8 bytes behind the number Linux shows (``int_to_scsilun``).
+
+    Raises `InvalidLUN` for a number of more than 64 bits.
+    """
+    if not 0 <= number < 1 << 64:
+        raise InvalidLUN(f"LUN {number} does not fit 8 bytes")
+    return b"".join((number >> shift & 0xFFFF).to_bytes(2, "big") for shift in range(0, 64, 16))
 
 
 def encode_lun_list(luns: list[bytes]) -> bytes:

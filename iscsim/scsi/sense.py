@@ -23,6 +23,7 @@ __all__ = [
     "SegmentPointer",
     "Sense",
     "SenseKey",
+    "parse_sense",
 ]
 
 
@@ -363,6 +364,14 @@ class Sense:
         name = SenseKey(self.key).name.replace("_", " ")
         text = asc_text(self.asc, self.ascq)
         return f"{name}: {text} ({self.key:02x}/{self.asc:02x}/{self.ascq:02x})"
+
+
+def parse_sense(data: bytes | bytearray | memoryview) -> Sense | None:
+    """Sense data of a target, None when it is none."""
+    try:
+        return Sense.parse(data)
+    except ValueError:
+        return None
 
 
 def _parse_forwarded_area(fields: dict[str, Any], data: bytes) -> ForwardedSense | None:

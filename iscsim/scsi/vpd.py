@@ -9,7 +9,7 @@ from typing import Self
 
 from construct import Int8ub, Int16ub, Int32ub, Int64ub, Padding
 
-from iscsim.scsi.designator import Association, Designator, DesignatorType, udev_identifier
+from iscsim.scsi.designator import Association, Designator, DesignatorType
 from iscsim.scsi.inquiry import text_field
 from iscsim.scsi.layout import Layout, bits, pad_text
 
@@ -32,7 +32,6 @@ __all__ = [
     "parse_page",
     "parse_supported_pages",
     "parse_unit_serial_number",
-    "udev_identifier",
 ]
 
 

@@ -39,9 +39,11 @@ async def test_page_80_is_the_serial_number(session: Any) -> None:
     assert await describe_inquiry(session, 1, 0x80) == {"serial": "FNM00150600267"}
 
 
-async def test_page_83_has_what_scsi_id_prints(session: Any) -> None:
+async def test_page_83_has_what_hosts_make_of_it(session: Any) -> None:
     description = await describe_inquiry(session, 1, 0x83)
-    assert description["scsi_id"] == f"3{WWN}"
+    assert (description["scsi_id"], description["wwid"]) == (f"3{WWN}", f"naa.{WWN}")
+    assert description["multipath"] == f"3{WWN}"
+    assert "disagreements" not in description
     assert f"naa of logical unit: {WWN}" in description["designators"]
     assert "relative target port of target port: 1" in description["designators"]
 

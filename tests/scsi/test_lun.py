@@ -9,7 +9,9 @@ from iscsim.scsi.lun import (
     encode_lun,
     encode_lun_list,
     format_lun,
+    linux_lun,
     lun_encodings,
+    lun_of_linux,
     parse_lun_list,
 )
 
@@ -119,3 +121,31 @@ def test_parse_lun_list_cut_short_says_how_much_to_ask_for():
 def test_parse_lun_list_refuses_a_stump():
     with pytest.raises(ValueError, match="7 bytes"):
         parse_lun_list(bytes(7))
+
+
+@pytest.mark.parametrize(
+    "lun, number",
+    [
+        ("00c5000000000000", 197),
+        ("40c5000000000000", 16581),  # flat addressing: 16384 more
+        ("4100000000000000", 16640),
+        ("c101000000000000", 49409),  # the REPORT LUNS well-known unit
+        ("d200400000000000", 0x4000D200),
+        ("0001000200030004", 0x0004000300020001),
+    ],
+)
+def test_linux_shows_16_bit_words_the_first_one_lowest(lun, number):
+    assert linux_lun(bytes.fromhex(lun)) == number
+    assert lun_of_linux(number).hex() == lun
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_linux_loses_nothing_of_a_lun(lun):
+    assert lun_of_linux(linux_lun(lun)) == lun
+
+
+def test_what_is_no_lun_is_refused_by_linux_numbers_too():
+    with pytest.raises(InvalidLUN, match="8 bytes"):
+        linux_lun(bytes(4))
+    with pytest.raises(InvalidLUN, match="does not fit"):
+        lun_of_linux(1 << 64)

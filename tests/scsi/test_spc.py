@@ -100,8 +100,8 @@ def test_the_unit_has_one_name_through_every_port(rig):
     pages = [
         vpd.parse_device_identification(rig.good(cdb.inquiry(0x83), nexus=at)) for at in (rig.nexus, other)
     ]
-    names = [vpd.udev_identifier(page) for page in pages]
-    assert names == ["36006016015e03a00ab2df25bb82d0ea9"] * 2
+    names = [name.text for page in pages for name in page if name.type == DesignatorType.NAA]
+    assert names == ["6006016015e03a00ab2df25bb82d0ea9"] * 2
     ports = [
         next(name.text for name in page if name.type == DesignatorType.RELATIVE_TARGET_PORT) for page in pages
     ]

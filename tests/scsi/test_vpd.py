@@ -84,15 +84,6 @@ def test_lios_names_are_read_and_rebuilt(recorded):
     assert vpd.encode_device_identification(found) == page
 
 
-@pytest.mark.parametrize(
-    "peer, identifier",
-    [("tgt", "36006016015e03a00ab2df25bb82d0ea9"), ("LIO", "36001405e7d4395dc03347c9bd5b36742")],
-)
-def test_udev_identifier_is_what_linux_found_in_the_captures(recorded, peer, identifier):
-    names = vpd.parse_device_identification(longest(recorded, "120183", peer))
-    assert vpd.udev_identifier(names) == identifier
-
-
 def test_third_party_copy_is_the_table_of_commands(rig):
     page = vpd.ThirdPartyCopy.parse(rig.good(cdb.inquiry(0x8F)))
     actions = {opcode: tuple(COMMANDS[opcode].service_actions) for opcode in (0x83, 0x84)}

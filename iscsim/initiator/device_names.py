@@ -1,0 +1,88 @@
+"""How Linux and udev name what a scan finds: numbers given out lowest first, sda to sdz and on, by-path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+__all__ = ["DiskNames", "LowestFree", "by_path_lun", "by_path_name", "disk_index", "disk_name"]
+
+_LETTERS = 26
+_PREFIX = "sd"
+
+
+class LowestFree:
+    """Numbers from 0 on; the lowest one that is free is given out, as the kernel's IDA does it."""
+
+    def __init__(self, first: int = 0) -> None:
+        self._next = first
+        self._given: dict[int, None] = {}
+        self._returned: list[int] = []
+
+    def take(self) -> int:
+        """The lowest number nobody has."""
+        if self._returned:
+            number = heappop(self._returned)
+        else:
+            number, self._next = self._next, self._next + 1
+        self._given[number] = None
+        return number
+
+    def give_back(self, number: int) -> None:
+        """``number`` is free again. Raises KeyError when nobody had it."""
+        del self._given[number]
+        heappush(self._returned, number)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._given))
+
+
+class DiskNames:
+    """The names of a host's SCSI disks: all its SCSI hosts share one."""
+
+    def __init__(self, indices: LowestFree | None = None) -> None:
+        self._indices = LowestFree() if indices is None else indices
+
+    def take(self) -> str:
+        """``"sda"`` for the first disk; the lowest name that is free."""
+        return disk_name(self._indices.take())
+
+    def give_back(self, name: str) -> None:
+        """The disk is gone. Raises KeyError when no disk has that name."""
+        self._indices.give_back(disk_index(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return map(disk_name, self._indices)
+
+
+def disk_name(index: int) -> str:
+    """0 is ``"sda"``, 25 ``"sdz"``, 26 ``"sdaa"``, 702 ``"sdaaa"``."""
+    letters = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, _LETTERS)
+        letters = chr(ord("a") + letter) + letters
+    return _PREFIX + letters
+
+
+def disk_index(name: str) -> int:
+    """The number behind a disk's name. Raises KeyError for what is no name of a disk."""
+    if not re.fullmatch(f"{_PREFIX}[a-z]+", name):
+        raise KeyError(name)
+    index = 0
+    for letter in name.removeprefix(_PREFIX):
+        index = index * _LETTERS + ord(letter) - ord("a") + 1
+    return index - 1
+
+
+def by_path_lun(lun: int) -> str:
+    """The end of a by-path name for the LUN Linux shows: ``"lun-197"``, ``"lun-0x4100000000000000"``."""
+    if lun < 1 << 8:
+        return f"lun-{lun}"
+    return f"lun-0x{lun & 0xFFFF:04x}{lun >> 16 & 0xFFFF:04x}00000000"
+
+
+def by_path_name(portal: str, target_name: str, lun: int) -> str:
+    """The link udev makes for a disk; ``portal`` is ``"host:port"``, ``lun`` as Linux shows it."""
+    return f"/dev/disk/by-path/ip-{portal}-iscsi-{target_name}-{by_path_lun(lun)}"
