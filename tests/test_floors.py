@@ -34,6 +34,7 @@ SHELLS |= {
     "initiator.command_queue",
     "initiator.error_handling",
 }
+SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
