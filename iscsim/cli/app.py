@@ -17,13 +17,13 @@ from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.load import io
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
-from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
+from iscsim.cli.sessions import attach, detach, login, logout, paths, rescan, sessions
 
 Command = Callable[..., Any] | typer.Typer
 COMMANDS: dict[str, tuple[Command, ...]] = {
     "Serve a target, break it, watch a whole world": (demo, serve, run, fault),
     "Log in, do one thing, log out": (discover, luns, inquiry, read, write, io),
-    "Sessions that stay": (login, sessions, rescan, logout, attach, detach),
+    "Sessions that stay": (login, sessions, rescan, paths, logout, attach, detach),
 }
 """Every command, or group of commands, under the heading that the help shows it with."""
 

@@ -24,6 +24,7 @@ from iscsim.cli.arguments import (
     UserOption,
     chap_of,
 )
+from iscsim.cli.node_settings import SetOption, map_settings, node_settings, parse_pairs
 from iscsim.cli.output import human_size, print_json
 from iscsim.cli.running import run
 from iscsim.cli.runtime import NOT_ATTACHED, default_initiator_name
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from iscsim.initiator.load.engine import Load
     from iscsim.initiator.load.outcome import LoadOutcome
     from iscsim.initiator.load.workload import Extent, Workload
+    from iscsim.initiator.settings import NodeSettings
 
 _DURATION_S = 10.0
-_POLICIES = ("round-robin", "failover")
+_FAST_FAIL_S = "5"
+"""multipathd sets it, with its own default fast_io_fail_tmo, for the sessions behind a map."""
 _TERMINAL_EVERY_S, _PLAIN_EVERY_S = 1.0, 5.0
 _INTERVALS, _SHORTEST_S, _LONGEST_S = 200, 0.1, 1.0
 
@@ -61,8 +64,11 @@ def io(
         str, typer.Option(metavar="WWN", help="The paths of a volume that iscsim attach has attached.")
     ] = "",
     policy: Annotated[
-        str, typer.Option(metavar="NAME", help="How paths are used: round-robin or failover.")
-    ] = "round-robin",
+        str,
+        typer.Option(
+            metavar="NAME", help="path_grouping_policy: failover, multibus...; without, as the array needs."
+        ),
+    ] = "",
     block_size: Annotated[
         str, typer.Option("--block-size", "-b", metavar="SIZE", help="Bytes of a request, as 4K or 1M.")
     ] = "4K",
@@ -97,6 +103,7 @@ def io(
         Path | None,
         typer.Option(metavar="FILE.svg", help="Draw throughput and latency over time (or .png, .pdf)."),
     ] = None,
+    settings: SetOption = None,
     initiator_name: InitiatorNameOption = "",
     user: UserOption = "",
     password: PasswordOption = "",
@@ -114,14 +121,13 @@ def io(
       iscsim io 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 -b 128K -d 8 --sequential
       iscsim io 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk 1 --portal 127.0.0.1:3261 --write --verify
     """
-    paths, options = _where(portal, target, lun, more_portals or [], volume)
-    if policy not in _POLICIES:
-        raise ConfigError(f"--policy {policy!r} is not one of {', '.join(_POLICIES)}")
-    options |= {"initiator_name": initiator_name or default_initiator_name()}
-    if chap := chap_of(user, password):
-        options["chap"] = chap
-    if digests:
-        options |= {"header_digest": True, "data_digest": True}
+    if chap_of(user, password) is None:  # a password may just lie in the environment
+        user = password = ""
+    paths, credentials = _where(portal, target, lun, more_portals or [], volume)
+    user, password = (user, password) if user else credentials
+    node, changes = _settings(settings or [], user, password, digests=digests, paths=len(paths))
+    if policy:
+        changes |= map_settings({"path_grouping_policy": policy})
     if verify and not write and seed is None:
         raise ConfigError("--verify of reads alone needs the --seed of the run that wrote")
     if not write and reads not in (None, 100):
@@ -144,9 +150,25 @@ def io(
         from iscsim.cli.load_plot import prepare
 
         prepare(plot)
-    work = _Work(paths, options, policy, wanted, range_size, control, as_json=json)
+    login = {"initiator_name": initiator_name or default_initiator_name(), "map_changes": changes}
+    work = _Work(paths, node, login, wanted, range_size, control, as_json=json)
     outcome = run(work.run())
     _finish(outcome, work.title, plot, as_json=json)
+
+
+def _settings(
+    texts: list[str], user: str, password: str, *, digests: bool, paths: int
+) -> tuple[NodeSettings, dict[str, Any]]:
+    """What ``--set`` says of sessions, and of the map. With several paths a lost one waits for 5 s only."""
+    given = parse_pairs(texts)
+    node = {name: value for name, value in given.items() if name.startswith("node.")}
+    if digests:
+        node = {"node.conn[0].iscsi.HeaderDigest": "CRC32C", "node.conn[0].iscsi.DataDigest": "CRC32C"} | node
+    node = {"node.session.initial_login_retry_max": "0"} | node
+    if paths > 1:
+        node = {"node.session.timeo.replacement_timeout": _FAST_FAIL_S} | node
+    others = {name: value for name, value in given.items() if not name.startswith("node.")}
+    return node_settings(node, user=user, password=password), map_settings(others)
 
 
 def _size(option: str, text: str) -> int:
@@ -165,8 +187,8 @@ def _interval(duration_s: float | None) -> float:
 
 def _where(
     portal: str | None, target: str | None, lun: int | None, more: list[str], volume: str
-) -> tuple[list[LoadPath], dict[str, Any]]:
-    """The paths, and the CHAP of those that are an attached volume's."""
+) -> tuple[list[LoadPath], tuple[str, str]]:
+    """The paths, and the CHAP user and password of those that are an attached volume's."""
     from iscsim.cli.load_paths import LoadPath
 
     if volume:
@@ -179,10 +201,10 @@ def _where(
     for each in more:
         address, _, name = each.partition("/")
         paths.append(LoadPath(address, name or target, lun))
-    return list(dict.fromkeys(paths)), {}
+    return list(dict.fromkeys(paths)), ("", "")
 
 
-def _attached(wwn: str) -> tuple[list[LoadPath], dict[str, Any]]:
+def _attached(wwn: str) -> tuple[list[LoadPath], tuple[str, str]]:
     from iscsim.cli.keeper_client import ask_if_running
     from iscsim.cli.load_paths import LoadPath
 
@@ -190,7 +212,7 @@ def _attached(wwn: str) -> tuple[list[LoadPath], dict[str, Any]]:
     if found is None:
         raise ConnectionFailed(NOT_ATTACHED)
     paths = [LoadPath(row["portal"], row["target"], row["lun"]) for row in found["paths"]]
-    return paths, {"chap": tuple(found["chap"])} if found["chap"] else {}
+    return paths, (found["user"], found["password"])
 
 
 class _Work:
@@ -199,15 +221,15 @@ class _Work:
     def __init__(
         self,
         paths: list[LoadPath],
-        options: dict[str, Any],
-        policy: str,
+        node: NodeSettings,
+        login: dict[str, Any],
         wanted: dict[str, Any],
         range_size: str,
         control: Path | None,
         *,
         as_json: bool,
     ) -> None:
-        self._paths, self._options, self._policy = paths, options, policy
+        self._paths, self._node, self._login = paths, node, login
         self._wanted, self._range = wanted, range_size
         self._watch = self._fault_watch(control)
         self._as_json = as_json
@@ -227,7 +249,7 @@ class _Work:
 
         async with AsyncExitStack() as stack:
             unit = await open_unit(
-                stack, self._paths, self._wanted["interval_s"], self._policy, **self._options
+                stack, self._paths, self._node, interval_s=self._wanted["interval_s"], **self._login
             )
             workload = self._workload(unit)
             load = self._load(unit, workload)
@@ -259,7 +281,7 @@ class _Work:
             block_size=unit.unit.block_size,
             dice=random.Random(workload.seed),
             paths=unit.statistics,
-            name=unit.names[0],
+            name=unit.name,
             clock=time.perf_counter,
         )
         unit.measure(load)

@@ -190,6 +190,12 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    @property
+    def local_address(self) -> str:
+        """Our end of the TCP connection, without its port."""
+        address: str = self._transport.get_extra_info("sockname")[0]
+        return address
+
     # -- the session's side ------------------------------------------------------------------------
 
     def begin(self, request: Request, timeout_s: float | None) -> asyncio.Future[Any]:
