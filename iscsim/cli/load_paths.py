@@ -116,6 +116,7 @@ async def open_unit(
         sys.stderr.write(f"iscsim: warning: {failure}\n")
     if len(paths) == 1:
         return _one_path(opened[0])
+    opened.sort(key=lambda path: not path.unit.size)  # one in standby does not say how large the unit is
     return await _joined(stack, opened, interval_s, map_changes)
 
 

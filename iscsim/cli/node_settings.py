@@ -69,6 +69,8 @@ def map_settings(record: Mapping[str, str]) -> dict[str, Any]:
             if text not in _SWITCH:
                 raise ConfigError(f"--set {name}={text}: expected yes or no")
             changes[name] = _SWITCH[text]
+        elif isinstance(default, int) and not text.isdecimal():
+            raise ConfigError(f"--set {name}={text}: expected a number")
         else:
             changes[name] = int(text) if text.isdecimal() else text
     MapSettings().changed(changes)
