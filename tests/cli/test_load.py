@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,15 @@ async def test_lost_path_is_noted_and_costs_nothing(cli: Any, target: iscsim.Liv
     await pulled
     assert [event["kind"] for event in found["events"]] in (["path lost", "path back"], [])
     assert (found["errors"], found["data_errors"]) == (0, 0)
+
+
+def test_delayed_commands_do_not_end_a_session_on_uvloop(cli: Any, tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    us = f"{sys.executable} -m iscsim"
+    arm = f"{us} fault add task.delay -a delay=1ms -a jitter=1ms -a dist=uniform --control {control}"
+    load = f"{us} io $portal $target 1 --count 1000 --depth 8 --write --json"
+    done = cli.spawn("serve", "--lun", "1=4M", "--control", control, "--run", f"{arm} && {load}")
+    assert done.code == 0, done
+    document = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (document["errors"], document["events"]) == (0, [])
+    assert "Traceback" not in done.stderr
