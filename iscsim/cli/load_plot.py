@@ -24,6 +24,7 @@ SUFFIXES = (".svg", ".png", ".pdf")
 # Okabe and Ito's colours, which people tell apart who do not see all colours
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666")
 _TOGETHER, _FAULT, _DOWN, _UP = "#222222", "#7B3294", "#C62828", "#9CCC9C"
+_LOST, _BACK, _ARMED, _REMOVED = "path lost", "path back", " armed", " removed"
 _WIDTH_IN, _PANEL_IN, _LANE_IN = 10.0, 2.5, 0.24
 _MOST_LANES = 8
 _TITLE_WIDTH = 110
@@ -185,13 +186,14 @@ def _lanes(outcome: LoadOutcome) -> dict[str, list[LoadEvent]]:
     return lanes
 
 
-def _down_times(events: list[LoadEvent], end: float) -> Iterator[tuple[float, float]]:
-    """From when to when a path was lost."""
+def _spans(events: list[LoadEvent], begin: str, stop: str, end: float) -> Iterator[tuple[float, float]]:
+    """From when to when something held: from an event that ends with ``begin`` to one with ``stop``."""
     since = None
     for event in events:
-        if event.kind == "path lost" and since is None:
+        what = f"{event.kind} {event.text}" if event.kind == "fault" else event.kind
+        if what.endswith(begin) and since is None:
             since = event.time_s
-        elif event.kind == "path back" and since is not None:
+        elif what.endswith(stop) and since is not None:
             yield since, event.time_s
             since = None
     if since is not None:
@@ -204,12 +206,14 @@ def _draw_lanes(axes: Any, lanes: dict[str, list[LoadEvent]], end: float) -> Non
         events = lanes[name]
         if not events or events[0].kind.startswith("path"):
             axes.barh(row, end, height=0.5, color=_UP, zorder=2)
-            for start, stop in _down_times(events, end):
+            for start, stop in _spans(events, _LOST, _BACK, end):
                 axes.barh(row, stop - start, left=start, height=0.5, color=_DOWN, zorder=3)
             continue
-        for event in events:
-            marker = ">" if event.text.endswith(" armed") else "s" if event.text.endswith(" removed") else "D"
-            axes.plot(event.time_s, row, marker, color=_FAULT, markersize=5, zorder=3, clip_on=False)
+        for start, stop in _spans(events, _ARMED, _REMOVED, end):
+            axes.barh(row, stop - start, left=start, height=0.5, color=_FAULT, alpha=0.25, zorder=2)
+        fires = [event.time_s for event in events if not event.text.endswith((_ARMED, _REMOVED))]
+        if fires:
+            axes.plot(fires, [row] * len(fires), "D", color=_FAULT, markersize=4, zorder=3, clip_on=False)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -229,24 +233,21 @@ def _lane_legend(axes: Any, lanes: dict[str, list[LoadEvent]]) -> None:
     if any(event.kind.startswith("path") for event in events):
         handles += [Patch(color=_UP, label="path up"), Patch(color=_DOWN, label="path down")]
     faults = [event.text for event in events if not event.kind.startswith("path")]
-    for marker, label, there in (
-        (">", "fault armed", any(text.endswith(" armed") for text in faults)),
-        ("D", "fault fires", any(not text.endswith((" armed", " removed")) for text in faults)),
-        ("s", "fault removed", any(text.endswith(" removed") for text in faults)),
-    ):
-        if there:
-            handles.append(Line2D([], [], color=_FAULT, marker=marker, linestyle="", label=label))
+    if any(text.endswith(_ARMED) for text in faults):
+        handles.append(Patch(color=_FAULT, alpha=0.25, label="fault armed"))
+    if any(not text.endswith((_ARMED, _REMOVED)) for text in faults):
+        handles.append(
+            Line2D([], [], color=_FAULT, marker="D", markersize=4, linestyle="", label="fault fires")
+        )
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.2)
 
 
 def _mark(axes: Any, outcome: LoadOutcome) -> None:
-    """Grey where a path was down, a thin line where a fault was armed or fired."""
-    by_path: dict[str, list[LoadEvent]] = {}
-    for event in outcome.events:
-        if event.kind.startswith("path"):
-            by_path.setdefault(event.text, []).append(event)
-        elif not event.text.endswith(" removed"):
-            axes.axvline(event.time_s, color=_FAULT, linewidth=0.8, linestyle=":", zorder=1)
-    for events in by_path.values():
-        for start, stop in _down_times(events, outcome.elapsed_s):
+    """Red where a path was down; a thin line where a fault was armed, or fires that was armed before."""
+    for events in _lanes(outcome).values():
+        for start, stop in _spans(events, _LOST, _BACK, outcome.elapsed_s):
             axes.axvspan(start, stop, color=_DOWN, alpha=0.07, linewidth=0, zorder=0)
+        armed = {event.text.removesuffix(_ARMED) for event in events if event.text.endswith(_ARMED)}
+        for event in events:
+            if event.kind == "fault" and event.text not in armed:
+                axes.axvline(event.time_s, color=_FAULT, linewidth=0.8, linestyle=":", zorder=1)
