@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from iscsim.errors import LoginFailed as LoginFailed
     from iscsim.errors import SessionFailed as SessionFailed
     from iscsim.initiator import MultipathDevice as MultipathDevice
+    from iscsim.initiator import SCSIHost as SCSIHost
     from iscsim.initiator import connect as connect
     from iscsim.initiator import discover as discover
     from iscsim.initiator import group_paths as group_paths
+    from iscsim.initiator import log_in as log_in
     from iscsim.lab.host import LabHost as LabHost
     from iscsim.lab.oracles import BrokenInvariant as BrokenInvariant
     from iscsim.lab.serving import LiveTarget as LiveTarget
@@ -48,7 +50,7 @@ _HOMES = {
         "LoginFailed",
         "SessionFailed",
     ),
-    "iscsim.initiator": ("MultipathDevice", "connect", "discover", "group_paths"),
+    "iscsim.initiator": ("MultipathDevice", "SCSIHost", "connect", "discover", "group_paths", "log_in"),
     "iscsim.lab.host": ("LabHost",),
     "iscsim.lab.oracles": ("BrokenInvariant",),
     "iscsim.lab.serving": ("LiveTarget", "serve"),

@@ -41,7 +41,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def programs() -> Iterator[Any]:
     for page in PAGES:
         for number, body in enumerate(blocks(page, "python"), 1):
-            if "asyncio.run(" in body:
+            if "asyncio.run(" in body or re.search(r"^(iscsim\.)?Lab\.run\(", body, re.MULTILINE):
                 yield pytest.param(body, id=f"{name(page)} {number}")
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import iscsim
 from iscsim.capture import Recorder, pcap_ladder
+from iscsim.faults.kinds import catalogue
 
 pytest_plugins = ["pytester"]
+catalogue()  # what pytester's runs import for the first time it forgets again, but not what that has changed
 
 OURS = """
 import asyncio
@@ -166,8 +171,8 @@ def test_several_seeds_are_several_tests_each_replayed_by_its_seed(pytester: pyt
         [
             "*::test_it[[]red-seed4[]] PASSED*",
             "*::test_foreign PASSED*",
-            "seed 3; again: pytest '*.py::test_it[[]red[]]' --iscsim-seed=3",
-            "seed 5; again: pytest *.py::test_other --iscsim-seed=5",
+            "seed 3; again: pytest '*.py::test_it[[]red[]]' --iscsim-seed=3 -o *",
+            "seed 5; again: pytest *.py::test_other --iscsim-seed=5 -o *",
         ]
     )
 
@@ -204,7 +209,10 @@ def test_mark_says_which_network_and_arms_its_faults_when_all_is_set_up(pytester
         ("sed=7", "*unknown argument of @pytest.mark.iscsim 'sed'*did you mean 'seed'*"),
         ("7", "*@pytest.mark.iscsim takes names with values, not 7"),
         ("network='udp'", "*network is 'udp', expected 'memory' or 'tcp'"),
-        ("faults=['net.refuses']", "*'net.refuses'*'net.refuse'*"),
+        (
+            "faults=['net.refuses']",
+            "@pytest.mark.iscsim(faults=...): unknown fault 'net.refuses' (*'net.refuse'?)",
+        ),
     ],
 )
 def test_mark_with_a_mistake_says_which(pytester: pytest.Pytester, mark: str, message: str) -> None:
@@ -220,6 +228,70 @@ def test_no_seeds_at_all_is_a_mistake(pytester: pytest.Pytester) -> None:
     result = run(pytester, "--iscsim-seeds=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--iscsim-seeds is 0, expected 1 or more"])
+
+
+MISTAKEN = """
+import pytest
+
+
+def arm(faults):
+    faults("net.refuses")  # here
+
+
+@pytest.fixture
+def armed(iscsi_faults):
+    {fixture}
+
+
+async def test_it(armed, iscsi_faults):
+    {body}
+"""
+
+
+@pytest.mark.parametrize("where", ["fixture", "body"])
+def test_mistake_is_shown_at_its_line(pytester: pytest.Pytester, where: str) -> None:
+    lines = {"fixture": "pass", "body": "pass"} | {where: "arm(iscsi_faults)"}
+    pytester.makepyfile(MISTAKEN.format(**lines))
+    result = run(pytester, *AUTO)
+    result.stdout.fnmatch_lines(
+        [
+            ">*faults(*net.refuses*)*# here",
+            "E *ConfigError: unknown fault 'net.refuses' (did you mean 'net.refuse'?)",
+        ]
+    )
+    assert "iscsim/faults" not in result.stdout.str()
+    assert "iscsim/faults" in run(pytester, *AUTO, "--full-trace").stdout.str()
+
+
+def test_error_of_somebody_else_keeps_its_traceback(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "async def test_it(iscsi_lab):\n    await iscsi_lab.host('a').connect('iqn.x', 'x:y:z')\n"
+    )
+    run(pytester, *AUTO).assert_outcomes(failed=1)
+
+
+def test_replay_line_works_where_pytest_was_started(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(**{"below/test_it": SEEDED.format(expected=(1, "memory"))})
+    pytester.makeini("[pytest]")
+    place = pytester.path / "elsewhere"
+    place.mkdir()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *AUTO]
+    options = {"cwd": place, "capture_output": True, "text": True, "timeout": 60}
+    done: Any = subprocess.run([*command, "../below", "--iscsim-seeds=2"], check=False, **options)
+    (line, _) = [line for line in done.stdout.splitlines() if line.startswith("seed 0; again: ")]
+    assert (
+        line
+        == "seed 0; again: pytest '../below/test_it.py::test_it[red]' --iscsim-seed=0 -o asyncio_mode=auto"
+    )
+    words = shlex.split(line.partition("again: pytest ")[2])
+    again: Any = subprocess.run([*command[:-2], *words], check=False, **options)
+    assert (again.returncode, "1 failed" in again.stdout) == (1, True)
+
+
+def test_what_pytest_prints_of_a_failed_seed_can_be_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=SEEDED.format(expected=(4, "memory")))
+    nodes = ["test_it.py::test_it[red-seed3]", "test_it.py::test_it[green-seed4]"]
+    run(pytester, *AUTO, *nodes).assert_outcomes(passed=1, failed=1)
 
 
 # -- judging a test that has passed ----------------------------------------------------------------------
@@ -307,8 +379,8 @@ def test_failing_test_shows_its_seed_its_faults_and_what_was_said(pytester: pyte
     result.stdout.fnmatch_lines(
         [
             "*- iscsim -*",
-            "seed 7; again: pytest test_*.py::test_fails --iscsim-seed=7",
-            "faults that fired: 1; stopped at * s of the loop's clock",
+            "seed 7; again: pytest test_*.py::test_fails --iscsim-seed=7 -o *",
+            "faults that fired: 1; stopped at * s of the lab",
             "  0.* s fault task.busy [[]task.busy-1 #1[]]",
             "PDUs:",
             "[[]1[]] 10.245.46.10:* -> 10.245.47.95:3260",
@@ -319,6 +391,54 @@ def test_failing_test_shows_its_seed_its_faults_and_what_was_said(pytester: pyte
     )
     (capture,) = [line.removeprefix("capture: ") for line in result.outlines if line.startswith("capture: ")]
     assert pcap_ladder(capture).count("READ (10)") == 3
+
+
+LATE = """
+import asyncio
+import pytest
+
+
+@pytest.mark.iscsim(seed=7)
+async def test_first(iscsi_lab):
+    await iscsi_lab.settle({wait})
+
+
+@pytest.mark.iscsim(seed=7)
+async def test_fails(iscsi_lab, iscsi_target, iscsi_initiator, iscsi_faults):
+    await iscsi_lab.settle({wait})
+    iscsi_faults("task.busy", command="READ (10)")
+    iscsi_faults("task.delay", delay=0, command="INQUIRY")
+    async with iscsi_initiator.connect(iscsi_target) as session:
+        await session.inquiry(1)
+        for lba in range(64):
+            try:
+                await session.read(1, lba=lba, blocks=1)
+            except Exception:
+                pass
+        await session.inquiry(1)
+        assert False
+"""
+
+
+@pytest.mark.parametrize("network", ["memory", "tcp"])
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_faults_and_pdus_are_on_one_clock_and_firings_are_summarised(
+    pytester: pytest.Pytester, network: str, scope: str
+) -> None:
+    pytester.makepyfile(LATE.format(wait=100 if network == "memory" else 0.2))
+    wider = ("-o", f"asyncio_default_test_loop_scope={scope}")
+    result = run(pytester, *AUTO, *wider, f"--iscsim-network={network}")
+    result.assert_outcomes(passed=1, failed=1)
+    lines = result.outlines
+    rows = lines[lines.index(next(line for line in lines if line.startswith("faults that fired: 66"))) + 1 :][
+        :3
+    ]
+    (busy,) = [row for row in rows if "task.busy" in row]
+    found = re.fullmatch(r"  ([\d.]+) s fault task.busy \[task.busy-1 #1\] x64, the last at ([\d.]+) s", busy)
+    assert found is not None
+    (answer,) = [line for line in lines if "SCSI Response" in line and "BUSY" in line][-1:]
+    assert float(answer.split()[0]) == pytest.approx(float(found[2]), abs=0.05)
+    assert float(found[1]) >= (100 if network == "memory" else 0.2)
 
 
 def test_ladder_is_of_the_last_twenty_pdus(pytester: pytest.Pytester) -> None:

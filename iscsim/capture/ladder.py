@@ -32,15 +32,15 @@ class LadderEvent:
     content: PDU | str
 
 
-def ladder(events: Iterable[LadderEvent]) -> str:
+def ladder(events: Iterable[LadderEvent], *, zero_ns: int | None = None) -> str:
     """The diagram: a line for each connection, numbered, then a line for each event in the order given.
 
-    Times are seconds since the first event; ``->`` is from the client to the server.
+    Times are seconds since ``zero_ns``, or the first event; ``->`` is from the client to the server.
     """
     events = list(events)
     if not events:
         return "no iSCSI PDUs\n"
-    first_ns = min(event.timestamp_ns for event in events)
+    first_ns = min(event.timestamp_ns for event in events) if zero_ns is None else zero_ns
     numbers: dict[tuple[Address, Address], int] = {}
     for event in events:
         numbers.setdefault((event.client, event.server), len(numbers) + 1)

@@ -44,14 +44,28 @@ def _call(control: Path | None, method: str, **params: Any) -> Any:
         raise EnvironmentFailure(f"{control}: {reason_of(error)}") from error
 
 
-def _pairs(what: str, texts: list[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _pairs(what: str, texts: list[str] | None) -> dict[str, list[str]]:
+    """All values of each key, in the order given."""
+    found: dict[str, list[str]] = {}
     for text in texts or []:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise ConfigError(f"{what} {text!r}: expected KEY=VALUE")
-        found[key] = value
+        found.setdefault(key, []).append(value)
     return found
+
+
+def _parameters(texts: list[str] | None) -> dict[str, str]:
+    found = _pairs("attribute", texts)
+    if twice := next((key for key, values in found.items() if len(values) > 1), None):
+        raise ConfigError(f"attribute {twice} is given twice")
+    return {key: value for key, (value,) in found.items()}
+
+
+def _matches(texts: list[str] | None) -> dict[str, str | list[str]]:
+    """A key given several times matches each of its values."""
+    found = _pairs("match", texts)
+    return {key: values[0] if len(values) == 1 else values for key, values in found.items()}
 
 
 @fault.command()
@@ -63,17 +77,34 @@ def add(
     ] = None,
     match: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="What it befalls: portal=..., lun=... May be repeated."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What it befalls: portal=..., lun=... May be repeated: a key matches any of its values.",
+        ),
     ] = None,
     nth: Annotated[
         list[int] | None, typer.Option(metavar="N", min=1, help="Which occasion. May be repeated.")
     ] = None,
     every: Annotated[int | None, typer.Option(metavar="N", min=1, help="Every so many occasions.")] = None,
     first: Annotated[int | None, typer.Option(metavar="N", min=1, help="The first so many.")] = None,
+    after_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Once so many bytes have come by.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not before so much time from now: 10s, 2m.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="No longer than that from now.")] = None,
+    gate: Annotated[
+        str | None, typer.Option(metavar="file:PATH", help="Only while there is such a file.")
+    ] = None,
     probability: Annotated[
         float | None, typer.Option("--probability", "-p", metavar="P", help="With this probability.")
     ] = None,
     times: Annotated[int | None, typer.Option(metavar="N", min=1, help="No more than so often.")] = None,
+    per: Annotated[
+        str | None,
+        typer.Option(metavar="SCOPE", help="Count for each connection, session, target or host apart."),
+    ] = None,
     expr: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Only where this holds.")] = None,
     id: Annotated[str | None, typer.Option("--id", metavar="ID", help="What it is called.")] = None,
     control: ControlOption = None,
@@ -85,12 +116,15 @@ def add(
     Examples:
       iscsim fault add login.delay -a seconds=20 --control /tmp/control.sock
       iscsim fault add medium.read --match lun=1 --nth 3 --control /tmp/control.sock
+      iscsim fault add net.blackhole --after 10s --until 70s --control /tmp/control.sock
     """
     given = {"nth": nth or None, "every": every, "first": first, "p": probability, "expr": expr}
+    given |= {"after_bytes": after_bytes, "after": after, "until": until, "gate": gate}
     when = {key: value for key, value in given.items() if value is not None}
     described: dict[str, Any] = {"name": name, "when": when}
-    described |= {"parameters": _pairs("attribute", attribute), "match": _pairs("match", match)}
-    described |= {key: value for key, value in (("times", times), ("id", id)) if value is not None}
+    more = {"times": times, "id": id, "scope": per}
+    described |= {"parameters": _parameters(attribute), "match": _matches(match)}
+    described |= {key: value for key, value in more.items() if value is not None}
     row = _call(control, "fault.add", fault=described)
     if json:
         print_json(row)

@@ -162,7 +162,7 @@ class _Screen:
         for fault in shrunk or []:
             self._print(f"shrunk   {json_module.dumps(fault, default=str)}")
         if shrunk == []:
-            self._print("shrunk   it fails without any fault")
+            self._print("shrunk   it fails in the same way without any fault")
         self._print(
             f"time     {outcome.duration_s:.4f} s{' (virtual)' if outcome.network == 'memory' else ''}"
         )

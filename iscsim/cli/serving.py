@@ -11,11 +11,13 @@ from errno import EADDRINUSE
 from pathlib import Path
 
 from iscsim.cli.errors import EnvironmentFailure
+from iscsim.cli.output import human_size
 from iscsim.cli.recording import open_recorder
 from iscsim.lab.serve_faults import ServedFaults
 from iscsim.net.network import Recorder
 from iscsim.net.reasons import reason_of
 from iscsim.net.rpc import Method, RPCServer
+from iscsim.scsi.nexus import MappedLUN
 from iscsim.session.names import format_portal
 from iscsim.target.admin import TargetAdmin
 from iscsim.target.config import ServedTarget
@@ -68,7 +70,7 @@ async def _start(server: TargetServer) -> None:
 
 
 def _server(entity: NetworkEntity, recorder: Recorder | None, faults: ServedFaults | None) -> TargetServer:
-    """Faults cost something, and can only come through the control socket."""
+    """Faults can only come through the control socket, and cost next to nothing before they come."""
     if faults is None:
         return TargetServer(entity, recorder=recorder)
     server = TargetServer(entity, recorder=recorder, network=faults.served_network, taps=faults.taps)
@@ -153,11 +155,7 @@ def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: P
                 sent_on = f"  (redirects to {redirect.shown_at(portal.address)})" if redirect else ""
                 print(f"portal   {portal},{tag}{sent_on}")
         for mapped in node.lun_map:
-            unit = mapped.logical_unit
-            size = f"{unit.blocks * unit.block_size / (1 << 20):g} MiB, blocks of {unit.block_size}"
-            print(
-                f"LUN {mapped.number:<4} {size}, WWN 3{unit.wwn}{', read-only' if mapped.read_only else ''}"
-            )
+            print(f"LUN {mapped.number:<4} {_described(mapped)}")
         for spec in served.initiators:
             print(f"allowed  {spec}")
         if not served.initiators:
@@ -167,6 +165,13 @@ def _first_screen(entity: NetworkEntity, targets: list[ServedTarget], control: P
     if control is not None:
         print(f"control  {control}")
     print("stop     Ctrl-C", flush=True)
+
+
+def _described(mapped: MappedLUN) -> str:
+    unit = mapped.logical_unit
+    what = {"read-only": mapped.read_only, "thin": unit.thin, "removable": unit.removable}
+    size = f"{human_size(unit.blocks * unit.block_size)}, blocks of {unit.block_size}"
+    return ", ".join([size, f"WWN 3{unit.wwn}", *(name for name, holds in what.items() if holds)])
 
 
 def _to_try(served: ServedTarget) -> list[str]:

@@ -30,7 +30,7 @@ def unit_row(unit: LogicalUnitInfo) -> dict[str, Any]:
         "block_size": unit.block_size,
         "blocks": unit.blocks,
         "size": unit.size,
-        "capacity": human_size(unit.size),
+        "capacity": f"unknown: {unit.no_capacity}" if unit.no_capacity else human_size(unit.size),
         "read_only": unit.read_only,
     }
 

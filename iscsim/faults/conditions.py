@@ -28,6 +28,11 @@ class FaultyConditions:
     def __init__(self, engine: FaultEngine) -> None:
         self._engine = engine
 
+    @property
+    def holds_connections(self) -> bool:
+        """Whether a fault waits for connections to be accepted, or for what goes over them."""
+        return self._engine.expects(Hook.ACCEPT) or self._engine.expects(Hook.SEGMENT)
+
     def resolving(self, host: str, name: str, now: float) -> Resolution:
         """See `Conditions.resolving`: delays add up, the first error counts."""
         found = Resolution()

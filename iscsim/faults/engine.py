@@ -52,7 +52,8 @@ class FaultEngine:
         self.flags: set[str] = set()
         self.known: dict[str, Callable[[], Iterable[Any]]] = {}
         """What there is in this lab of ``"portal"``, ``"initiator"``, ``"target"``, ``"lun"``, ``"unit"``,
-        ``"host"``, ``"nic"`` and ``"address"``: a fault of another is refused. Not told, all are taken."""
+        ``"host"``, ``"nic"``, ``"address"``, ``"mapped_lun"`` and ``"clock"`` (hosts with one): a fault of
+        another is refused. Not told, all are taken."""
         self.file_exists: Callable[[str], bool] = lambda path: False
         """How a gate ``file:PATH`` looks; a lab that may touch files says how."""
         self.listeners: list[Callable[[FaultRule], None]] = []
@@ -66,6 +67,7 @@ class FaultEngine:
         self.connection_numbers = itertools.count(1)
         """For real connections, which have no numbers of their own."""
         self._by_hook: dict[Hook, list[FaultRule]] = {hook: [] for hook in Hook}
+        self._failed: dict[str, str] = {}
 
     # -- arming ------------------------------------------------------------------------------------
 
@@ -107,6 +109,8 @@ class FaultEngine:
         self.rules[rule.id] = rule
         for hook in rule.hooks:
             self._by_hook[hook].append(rule)
+        if self.trace is not None:
+            self.trace.add_later("armed", rule.describe)
         for listener in self.listeners:
             listener(rule)
         return rule
@@ -126,6 +130,7 @@ class FaultEngine:
         for id in list(self.rules):
             self.remove(id)
         self.flags.clear()
+        self._failed.clear()
 
     def expects(self, hook: Hook) -> bool:
         """Whether any rule waits at ``hook``."""
@@ -166,6 +171,11 @@ class FaultEngine:
             return self.file_exists(name)
         return gate.removeprefix("flag:") in self.flags
 
+    def fail(self, rule: FaultRule, why: str) -> None:
+        """``rule`` has fired, and could do nothing: what it is about is not there (any more)."""
+        logger.error("%s", why)
+        self._failed[rule.id] = why
+
     # -- judging -----------------------------------------------------------------------------------
 
     def unfired(self) -> list[FaultRule]:
@@ -173,10 +183,11 @@ class FaultEngine:
         return [rule for rule in self.rules.values() if rule.must_fire and not rule.fired]
 
     def check(self) -> None:
-        """Raises `FaultError` when a rule that had to fire has not: such a test proves nothing."""
-        missed = self.unfired()
+        """Raises `FaultError` when a rule that had to fire has not, or had nothing to befall: such a test
+        proves nothing."""
+        missed = [*self._failed.values(), *(self._explain(rule) for rule in self.unfired())]
         if missed:
-            raise FaultError("; ".join(self._explain(rule) for rule in missed))
+            raise FaultError("; ".join(missed))
 
     def _explain(self, rule: FaultRule) -> str:
         came = sum(rule.seen.values())

@@ -228,6 +228,6 @@ def catalogue() -> dict[str, FaultKind]:
 
 def find_kind(name: str) -> FaultKind:
     """The fault of that name. Raises `ConfigError` that names the nearest one."""
-    if name in KINDS:
+    if isinstance(name, str) and name in KINDS:
         return KINDS[name]
     return KINDS[checked_name("fault", name, sorted(catalogue()))]

@@ -266,8 +266,8 @@ _kind(
     "the target refuses the login with a status of its own choice, known or not",
     "LoginFailed at once, with that status",
     _status,
-    Parameter("class", int, "Status-Class, 0 to 255", required=True, minimum=1, maximum=255),
-    Parameter("detail", int, "Status-Detail, 0 to 255", 0, minimum=0, maximum=255),
+    Parameter("class", int, "Status-Class; 0 would be success", required=True, minimum=1, maximum=255),
+    Parameter("detail", int, "Status-Detail", 0, minimum=0, maximum=255),
 )
 _kind(
     Hook.RECEIVE,

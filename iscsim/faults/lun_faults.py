@@ -197,7 +197,7 @@ def _address(rule: FaultRule, world: World) -> Undo:
 
 # -- the catalogue --------------------------------------------------------------------------------
 
-_LUN = Parameter("lun", int, "the LUN", required=True, minimum=0, maximum=MAXIMUM_LUN, known="lun")
+_LUN = Parameter("lun", int, "the LUN", required=True, minimum=0, maximum=MAXIMUM_LUN, known="mapped_lun")
 
 
 def _other_lun(name: str, summary: str, *, required: bool = True, known: str = "lun") -> Parameter:

@@ -11,6 +11,30 @@ __all__ = ["checked_name", "hint"]
 
 _MOST_LISTED = 12
 _LONGEST = 100
+_SAME_THINGS = (
+    (
+        "delay",
+        "seconds",
+        "s",
+        "time",
+        "duration",
+        "gap",
+        "wait",
+        "after",
+        "late",
+        "transition_time",
+        "period",
+    ),
+    ("n", "count", "number", "times"),
+    ("bytes", "data", "length", "len", "size"),
+    ("op", "operation", "opcode"),
+    ("rate", "bandwidth", "bytes_per_second"),
+    ("p", "probability"),
+    ("dir", "direction"),
+    ("wwn", "wwid"),
+    ("portal", "address", "ip"),
+)
+"""Parameters of several faults that people take for one another."""
 
 
 def checked_name(what: str, name: str, known: Iterable[str]) -> str:
@@ -26,6 +50,9 @@ def hint(name: str, known: Iterable[str]) -> str:
     names = list(known)
     wanted = name[:_LONGEST].lower()
     by_lower = {each.lower(): each for each in reversed(names)}
+    for group in _SAME_THINGS:
+        if wanted in group and (found := next((by_lower[each] for each in group if each in by_lower), None)):
+            return f"did you mean {found!r}?"
     cutoff = 0.4 if len(names) <= _MOST_LISTED else 0.0
     near = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=cutoff)
     return f"did you mean {by_lower[near[0]]!r}?" if near else f"known: {', '.join(names) or 'none'}"

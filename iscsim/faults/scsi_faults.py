@@ -289,7 +289,7 @@ _ATTENTIONS = {
 for _name, (_what, _summary, _seen) in _ATTENTIONS.items():
     _start(
         f"ua.{_name}",
-        f"Unit attention: {_summary.lower()[0]}{_summary[1:]}",
+        f"Unit attention: {_summary if _summary[:2].isupper() else _summary[0].lower() + _summary[1:]}",
         f"06/{_what.value >> 8:02x}/{_what.value & 0xFF:02x} once for each command that is befallen: {_seen}",
         _attention(_what),
     )

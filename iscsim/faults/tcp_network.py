@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 
 from iscsim.faults.conditions import FaultyConditions
 from iscsim.faults.engine import FaultEngine
-from iscsim.faults.tcp_protocol import FaultyProtocol
+from iscsim.faults.occasion import Hook
+from iscsim.faults.rule import FaultRule
+from iscsim.faults.tcp_protocol import FaultyProtocol, ProtocolThatChangesItsTransport
 from iscsim.net.conditions import Flow, Verdict
 from iscsim.net.handshake import FIRST_SYN_S, MOST_SYNS, failure
 from iscsim.net.network import Address, Factory, Listener, Network
@@ -48,6 +50,9 @@ class FaultyNetwork:
     is cut, held, sliced and so on. ``segments`` is False where the other end is on a faulty network of the
     same engine, which then does the latter: else everything would be counted twice. A "segment" is what a
     program writes or receives at once. UDP goes through as it is.
+
+    With ``live``, which gives the protocols of the connections that were accepted, these cost nothing while
+    there is no fault of the network: faults step between when the first one is armed.
     """
 
     def __init__(
@@ -57,12 +62,21 @@ class FaultyNetwork:
         network: Network | None = None,
         host: str = "",
         segments: bool = True,
+        live: Callable[[], Iterable[ProtocolThatChangesItsTransport]] | None = None,
     ) -> None:
         self.host = host
         self._network: Network = TCPNetwork() if network is None else network
         self._conditions = FaultyConditions(engine)
         self._numbers = engine.connection_numbers
         self._segments = segments
+        self._live = live
+        if live is not None:
+            engine.listeners.append(self._armed)
+
+    def _armed(self, rule: FaultRule) -> None:
+        if self._live is not None and Hook.SEGMENT in rule.hooks:
+            for protocol in self._live():
+                FaultyProtocol.step_between(self._conditions, protocol, self.host, next(self._numbers))
 
     async def listen(self, host: str, port: int, factory: Factory) -> Listener:
         """See `Network.listen`."""
@@ -72,6 +86,8 @@ class FaultyNetwork:
         accepted: weakref.WeakSet[FaultyProtocol] = weakref.WeakSet()
 
         def wrapped() -> asyncio.BaseProtocol:
+            if self._live is not None and not self._conditions.holds_connections:
+                return factory()
             number = next(self._numbers)
             found = FaultyProtocol(self._conditions, factory, self.host, number, from_client=False)
             accepted.add(found)

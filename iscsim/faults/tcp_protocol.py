@@ -9,16 +9,27 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from iscsim.net.conditions import Conditions, End, Flow, Passage
 from iscsim.net.network import Address, Buffer, Factory
 from iscsim.net.tcp import pause_from_the_start
 
-__all__ = ["FaultyProtocol"]
+__all__ = ["FaultyProtocol", "ProtocolThatChangesItsTransport"]
 
 _FIRST_RETRY_S, _LAST_RETRY_S, _MOST_RETRIES = 0.2, 120.0, 15
 Item = bytes | End
+
+
+class ProtocolThatChangesItsTransport(Protocol):
+    """A protocol of asyncio that can be given another transport while it is connected."""
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What it writes to."""
+
+    def use_transport(self, transport: asyncio.Transport) -> None:
+        """Write to ``transport`` from now on."""
 
 
 class _Way:
@@ -223,8 +234,31 @@ class FaultyProtocol(asyncio.Protocol):
         self._accepting: asyncio.TimerHandle | None = None
         self.protocol: Any = None
 
+    @classmethod
+    def step_between(
+        cls, conditions: Conditions, protocol: ProtocolThatChangesItsTransport, host: str, number: int
+    ) -> None:
+        """Come between ``protocol`` and the transport of a connection it has accepted long ago."""
+        real = protocol.transport
+        if isinstance(real, _FaultyTransport) or real.is_closing():
+            return
+        found = cls(conditions, lambda: protocol, host, number, from_client=False)  # type: ignore[arg-type,return-value]
+        found._meet(real)
+        found._begun, found.protocol = True, protocol
+        protocol.use_transport(_FaultyTransport(found, real))
+        real.set_protocol(found)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the program have it, at once or when it accepts."""
+        self._meet(transport)
+        stall = 0.0 if self._from_client else self._conditions.accepting(self._in, self._loop.time())
+        if stall:
+            pause_from_the_start(self._real)
+            self._accepting = self._loop.call_later(stall, self._accept)
+        else:
+            self._begin()
+
+    def _meet(self, transport: asyncio.BaseTransport) -> None:
         self._real = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         self._loop = asyncio.get_running_loop()
         local, peer = (_address(transport.get_extra_info(name)) for name in ("sockname", "peername"))
@@ -232,12 +266,6 @@ class FaultyProtocol(asyncio.Protocol):
         self._in = Flow("", peer, self._host, local, self._number, not self._from_client)
         self.incoming = _Way(lambda data: self._ask(self._in, data), self._receive, self._time_out)
         self.outgoing = _Way(lambda data: self._ask(self._out, data), self._send, self._time_out)
-        stall = 0.0 if self._from_client else self._conditions.accepting(self._in, self._loop.time())
-        if stall:
-            pause_from_the_start(self._real)
-            self._accepting = self._loop.call_later(stall, self._accept)
-        else:
-            self._begin()
 
     def refuse(self) -> None:
         """Nobody will accept it any more: its listener is closed."""

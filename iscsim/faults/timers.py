@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from iscsim.errors import FaultError
 from iscsim.faults.engine import FaultEngine
 from iscsim.faults.occasion import Hook, Occasion
 from iscsim.faults.rule import FaultRule
@@ -51,7 +52,11 @@ class Timers:
         now = self._world.time()
         if self._engine.fires(rule, Occasion(hook=Hook.TIMER, now=now, seam=self._world)):
             self._make_good(rule)
-            undo = rule.kind.action(rule, self._world)
+            try:
+                undo = rule.kind.action(rule, self._world)
+            except FaultError as error:
+                undo = None
+                self._engine.fail(rule, str(error))
             if undo is not None:
                 self._undo[rule] = undo
         period = rule.parameters.get("period")

@@ -30,10 +30,27 @@ class Trace:
         self.lines: list[str] = []
         self.count = 0
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._later: list[tuple[float, str, Callable[[], dict[str, Any]]]] = []
 
     def add(self, event: str, **details: Any) -> None:
         """One more line. ``details`` are JSON's kinds of values."""
-        entry = {"at": round(self.clock(), 9), "event": event, **details}
+        if self._later:
+            self.flush()
+        self._write(self.clock(), event, details)
+
+    def add_later(self, event: str, details: Callable[[], dict[str, Any]]) -> None:
+        """A line of now, whose ``details`` are asked for when the next line comes, or the hash is wanted: a
+        fault gets its triggers only after it was armed."""
+        self._later.append((self.clock(), event, details))
+
+    def flush(self) -> None:
+        """Write the lines of `add_later`."""
+        later, self._later = self._later, []
+        for at, event, details in later:
+            self._write(at, event, details())
+
+    def _write(self, at: float, event: str, details: dict[str, Any]) -> None:
+        entry = {"at": round(at, 9), "event": event, **details}
         line = _ENCODE(entry)
         self._hash.update(line.encode() + b"\n")
         self.count += 1
@@ -47,10 +64,12 @@ class Trace:
     @property
     def sha256(self) -> str:
         """Of everything so far, in hexadecimal."""
+        self.flush()
         return self._hash.hexdigest()
 
     def close(self) -> None:
         """Write what is left."""
+        self.flush()
         if self._file is not None:
             self._file.close()
             self._file = None

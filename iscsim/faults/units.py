@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from iscsim.errors import FaultError
 from iscsim.faults.kinds import Parameter
@@ -12,10 +12,10 @@ from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import LUNMap, MappedLUN
 from iscsim.target.node import TargetNode
 
-__all__ = ["LUN", "TARGET", "mapped_of", "nodes_of", "units_of"]
+__all__ = ["LUN", "TARGET", "luns_of", "mapped_of", "nodes_of", "units_of"]
 
 TARGET = Parameter("target", str, "the target's name; every target, without it", known="target")
-LUN = Parameter("lun", int, "the LUN; every one, without it", minimum=0, known="lun")
+LUN = Parameter("lun", int, "the LUN; every one, without it", minimum=0, known="mapped_lun")
 
 
 def nodes_of(rule: FaultRule, world: World) -> list[TargetNode]:
@@ -39,6 +39,13 @@ def maps_of(node: TargetNode) -> Iterator[LUNMap]:
     """Every LUN map of a target, once."""
     maps = [node.lun_map, *(acl.lun_map for acl in node.acls.values())]
     return iter(dict.fromkeys(maps))
+
+
+def luns_of(nodes: Iterable[TargetNode], rules: Iterable[FaultRule]) -> list[int]:
+    """The LUNs there are, or may come to be by one of ``rules``."""
+    mapped = {lun.number: None for node in nodes for lun_map in maps_of(node) for lun in lun_map}
+    made = {value: None for rule in rules for value in [rule.parameters.get("to")] if type(value) is int}
+    return sorted(mapped | made)
 
 
 def mapped_of(

@@ -31,6 +31,10 @@ class World(Protocol):
     def targets(self) -> Mapping[str, Any]:
         """The target nodes (`iscsim.target.node.TargetNode`) by their iSCSI names."""
 
+    @property
+    def hosts(self) -> Mapping[str, Any]:
+        """The hosts whose programs run here (`iscsim.lab.host.LabHost`) by their names."""
+
     def server_of(self, target: str) -> Any:
         """The `iscsim.target.server.TargetServer` that serves this target."""
 

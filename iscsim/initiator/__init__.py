@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from iscsim.initiator.client import DEFAULT_INITIATOR_NAME as DEFAULT_INITIATOR_NAME
     from iscsim.initiator.client import connect as connect
+    from iscsim.initiator.device_names import DiskNames as DiskNames
+    from iscsim.initiator.device_names import by_path_name as by_path_name
+    from iscsim.initiator.device_state import HCTL as HCTL
+    from iscsim.initiator.device_state import DeviceEvent as DeviceEvent
+    from iscsim.initiator.device_state import DeviceOffline as DeviceOffline
+    from iscsim.initiator.device_state import DeviceState as DeviceState
+    from iscsim.initiator.device_state import DeviceStateChanged as DeviceStateChanged
     from iscsim.initiator.discovery import DiscoveredTarget as DiscoveredTarget
     from iscsim.initiator.discovery import discover as discover
+    from iscsim.initiator.disposition import BlockStatus as BlockStatus
+    from iscsim.initiator.disposition import DeviceEventKind as DeviceEventKind
+    from iscsim.initiator.disposition import block_status_of as block_status_of
+    from iscsim.initiator.error_handling import ErrorHandler as ErrorHandler
+    from iscsim.initiator.error_handling import RecoveryStep as RecoveryStep
+    from iscsim.initiator.error_settings import ErrorHandlingSettings as ErrorHandlingSettings
     from iscsim.initiator.events import AsyncMessageReceived as AsyncMessageReceived
     from iscsim.initiator.exit_codes import IscsiadmExitCode as IscsiadmExitCode
+    from iscsim.initiator.identity import Identity as Identity
+    from iscsim.initiator.identity import identify as identify
     from iscsim.initiator.initial_login import InitialLoginFailed as InitialLoginFailed
     from iscsim.initiator.initial_login import InitialLoginSettings as InitialLoginSettings
     from iscsim.initiator.initial_login import LoginAttempt as LoginAttempt
@@ -27,6 +42,9 @@ if TYPE_CHECKING:
     from iscsim.initiator.recovering_session import RecoveringSession as RecoveringSession
     from iscsim.initiator.recovering_session import log_in as log_in
     from iscsim.initiator.scan import LogicalUnitInfo as LogicalUnitInfo
+    from iscsim.initiator.scsi_device import SCSIDevice as SCSIDevice
+    from iscsim.initiator.scsi_host import SCSIHost as SCSIHost
+    from iscsim.initiator.scsi_scan import UnitIdentity as UnitIdentity
     from iscsim.initiator.session import Result as Result
     from iscsim.initiator.session import Session as Session
     from iscsim.initiator.session_state import SessionState as SessionState
@@ -43,14 +61,23 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "client": ("DEFAULT_INITIATOR_NAME", "connect"),
+    "device_names": ("DiskNames", "by_path_name"),
+    "device_state": ("HCTL", "DeviceEvent", "DeviceOffline", "DeviceState", "DeviceStateChanged"),
     "discovery": ("DiscoveredTarget", "discover"),
+    "disposition": ("BlockStatus", "DeviceEventKind", "block_status_of"),
+    "error_handling": ("ErrorHandler", "RecoveryStep"),
+    "error_settings": ("ErrorHandlingSettings",),
     "events": ("AsyncMessageReceived",),
     "exit_codes": ("IscsiadmExitCode",),
+    "identity": ("Identity", "identify"),
     "initial_login": ("InitialLoginFailed", "InitialLoginSettings", "LoginAttempt", "exit_code_of"),
     "multipath": ("MultipathDevice", "Path", "PathState", "group_paths"),
     "portal": ("Portal",),
     "recovering_session": ("RecoveringSession", "log_in"),
     "scan": ("LogicalUnitInfo",),
+    "scsi_device": ("SCSIDevice",),
+    "scsi_host": ("SCSIHost",),
+    "scsi_scan": ("UnitIdentity",),
     "session": ("Result", "Session"),
     "session_state": ("SessionState", "SessionStateChanged", "TransportDisrupted", "TransportFailed"),
     "settings": ("NodeSettings",),

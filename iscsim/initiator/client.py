@@ -417,6 +417,7 @@ def connect(
     allowed_redirections: Sequence[str] | None = None,
     retry: InitialLoginSettings | None = None,
     on_attempt: Callable[[LoginAttempt], None] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> Connecting:
     """Log in to a target::
 
@@ -430,7 +431,8 @@ def connect(
     names a target may send us to; None for any. Times are in seconds; a ping interval of 0 sends no pings.
 
     Without ``retry`` there is one attempt of ``login_timeout_s``. With it we try for as long as open-iscsi
-    would with these settings; ``on_attempt`` is told of each attempt that is over.
+    would with these settings; ``on_attempt`` is told of each attempt that is over. Like iscsid it counts
+    its patience by the time of day, ``clock`` (the loop's, unless given).
 
     Awaiting or entering it raises:
         ConnectionFailed: no connection, or no end of the login in time.
@@ -464,7 +466,8 @@ def connect(
         else:
             from iscsim.initiator.login_attempts import LoginAttempts
 
-            protocol, reached = await LoginAttempts(config, start, retry, on_attempt, **options).run()
+            attempts = LoginAttempts(config, start, retry, on_attempt, clock=clock, **options)
+            protocol, reached = await attempts.run()
         return Session(protocol, reached, command_timeout_s=command_timeout_s)
 
     return Connecting(opening)

@@ -76,9 +76,3 @@ class CommandQueue:
         self._timer = None
         self._stalled = False
         self.look()
-
-    def close(self) -> None:
-        """No timer stays behind."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -236,6 +236,8 @@ class CommandService:
         # RFC 7143 section 11.7.3: S only in the last PDU, with a status that needs no sense data
         if not pdu.final or pdu.status not in _GOOD_ENDS:
             raise FormatError(f"Data-In with S, F {pdu.final:d} and status {pdu.status:#04x}", "11.7.3")
+        if task.data_out:
+            raise FormatError(f"Data-In with S for {task.name}, which sends data too", "11.7.3")
         connection = self._connection
         if pdu.stat_sn == connection.exp_stat_sn:
             connection.exp_stat_sn = (pdu.stat_sn + 1) & SERIAL_MASK
@@ -249,6 +251,11 @@ class CommandService:
     def receive_response(self, pdu: SCSIResponse) -> None:
         """The end of a command (RFC 7143 section 11.4)."""
         task = self._task_of(pdu)
+        if pdu.exp_data_sn > task.transfer_sn:
+            # a target may count its R2Ts or leave 0, but not more than came
+            raise SequenceError(
+                f"SCSI Response with ExpDataSN {pdu.exp_data_sn} after {task.transfer_sn} PDUs", "7.9"
+            )
         self._connection.take_numbers(pdu)
         residual = _residual(pdu.underflow, pdu.overflow, pdu.residual_count)
         if pdu.response != SCSIResponseCode.COMMAND_COMPLETED_AT_TARGET:

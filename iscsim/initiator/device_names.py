@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-__all__ = ["DiskNames", "LowestFree", "by_path_lun", "by_path_name", "disk_index", "disk_name"]
+from iscsim.initiator.identity import scsi_id, scsi_id_of_page, udev_text
+from iscsim.scsi.designator import Association, Designator, DesignatorType
+from iscsim.scsi.vpd import parse_device_identification
+
+__all__ = ["DiskNames", "LowestFree", "by_id_names", "by_path_lun", "by_path_name", "disk_index", "disk_name"]
 
 _LETTERS = 26
 _PREFIX = "sd"
@@ -86,3 +90,28 @@ def by_path_lun(lun: int) -> str:
 def by_path_name(portal: str, target_name: str, lun: int) -> str:
     """The link udev makes for a disk; ``portal`` is ``"host:port"``, ``lun`` as Linux shows it."""
     return f"/dev/disk/by-path/ip-{portal}-iscsi-{target_name}-{by_path_lun(lun)}"
+
+
+def by_id_names(page_83: bytes, page_80: bytes, *, vendor: str, product: str) -> list[str]:
+    """The links in ``/dev/disk/by-id`` udev makes for a disk, with the rules of sg3-utils, sorted.
+
+    One for each designator of the unit, one for vendor, product and serial number, and ``wwn-0x...`` where
+    scsi_id chooses a NAA name.
+    """
+    try:
+        designators = parse_device_identification(page_83)
+    except ValueError:
+        designators = []
+    chosen = scsi_id_of_page(page_83, vendor=vendor, product=product)
+    names = [_by_id_of(designator, vendor, product) for designator in designators]
+    names += [chosen, scsi_id_of_page(b"", page_80, vendor=vendor, product=product)]
+    links = {f"scsi-{name}" for name in names if name}
+    if chosen.startswith("3"):
+        links.add(f"wwn-0x{chosen[1:]}")
+    return sorted(links)
+
+
+def _by_id_of(designator: Designator, vendor: str, product: str) -> str:
+    if designator.type == DesignatorType.SCSI_NAME and designator.association == Association.LOGICAL_UNIT:
+        return udev_text(b"%x" % designator.type + designator.value)
+    return scsi_id([designator], vendor=vendor, product=product)

@@ -104,7 +104,7 @@ _IOERR, _TARGET = BlockStatus.IOERR, BlockStatus.TARGET
 
 STATUS_RULES: dict[int, Rule] = {
     Status.GOOD: Rule(_UP, _GOOD, BlockStatus.OK, "done"),
-    Status.CONDITION_MET: Rule(_UP, _GOOD, BlockStatus.OK, "done"),
+    Status.CONDITION_MET: Rule(_UP, _GOOD, BlockStatus.OK, "done; the status is left as it is"),
     Status.BUSY: Rule(_QUEUE, _FAIL, _IOERR, "the unit cannot take it now"),
     Status.TASK_SET_FULL: Rule(_QUEUE, _FAIL, _IOERR, "the task set is full: counted, see queue depth"),
     Status.RESERVATION_CONFLICT: Rule(_UP, _FAIL, BlockStatus.NEXUS, "somebody else has a reservation"),

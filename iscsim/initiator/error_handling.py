@@ -139,6 +139,8 @@ class ErrorHandler:
         else:
             command.timed_out = True
         await self.recover(command)
+        if not command.has_ended:
+            self.transport.drop("a command is still there after its error handling")
 
     async def recover(self, command: SCSICommandState) -> None:
         """Climb the ladder for ``command`` and all that fail meanwhile; come back at its end."""
@@ -282,7 +284,7 @@ class ErrorHandler:
             self._note(begun, "TEST UNIT READY", device, _describe(answer))
             if answer is None:
                 return False
-            disposition = device.examine(answer)
+            disposition = device.examine(answer, of_handler=True)
             if disposition is Disposition.FAILED:
                 return False
             if disposition is Disposition.SUCCESS:
@@ -294,16 +296,15 @@ class ErrorHandler:
         loop = asyncio.get_running_loop()
         task = CommandTask(device.lun, cdb, data_in_length=data_in_length)
         command = SCSICommandState(device, task, self.settings.test_unit_ready_timeout_s, loop.time())
-        command.running = loop.create_task(self.transport.run_once(task))
-        await asyncio.wait((command.running,), timeout=command.timeout_s)
-        if command.has_ended:
-            return _answer_of(command.running)
-        command.running.add_done_callback(_answer_of)
+        running = loop.create_task(self.transport.run_once(task))
+        await asyncio.wait((running,), timeout=command.timeout_s)
+        if running.done():
+            return _answer_of(running)
+        running.add_done_callback(_answer_of)
         # scsi_abort_eh_cmnd: nothing may be left of it
         if not await self._abort(command) and not await self._reset_unit(device):
             await self._reset_target(device)
-        if not command.has_ended:
-            command.running.cancel()
+        running.cancel()  # it has ended, unless everything failed
         return None
 
     async def _reset(self, function: TaskManagementFunction, device: SCSIDevice, timeout_s: float) -> bool:
@@ -333,7 +334,8 @@ class ErrorHandler:
         except TimeoutError:
             pass  # outcome says so
         except ISCSIError as error:
-            outcome = str(error)
+            silent = drops and self._now >= begun + timeout_s
+            outcome = "no answer: the session is dropped" if silent else str(error)
         self._note(begun, function, device, outcome)
         return response
 

@@ -21,6 +21,7 @@ __all__ = [
     "os_brick_wwid",
     "scsi_id",
     "scsi_id_of_page",
+    "udev_text",
 ]
 
 _SCSI_ID_BUFFER = 254
@@ -127,7 +128,7 @@ def _from_serial(page_80: bytes, vendor: str, product: str) -> str:
         serial = parse_page(page_80[:_SCSI_ID_BUFFER], VPDPage.UNIT_SERIAL_NUMBER)
     except ValueError:
         return ""
-    return _udev_text(b"S" + _vendor_product(vendor, product) + serial)
+    return udev_text(b"S" + _vendor_product(vendor, product) + serial)
 
 
 def scsi_id(designators: Sequence[Designator], *, vendor: str = "", product: str = "") -> str:
@@ -165,7 +166,7 @@ def _scsi_id_fits(designator: Designator) -> bool:
 def _scsi_id_text(designator: Designator, vendor: str, product: str) -> str:
     value = designator.value if designator.code_set == CodeSet.ASCII else designator.value.hex().encode()
     owner = _vendor_product(vendor, product) if designator.type == DesignatorType.VENDOR_SPECIFIC else b""
-    return _udev_text(b"%x" % designator.type + owner + value)
+    return udev_text(b"%x" % designator.type + owner + value)
 
 
 def _vendor_product(vendor: str, product: str) -> bytes:
@@ -175,8 +176,8 @@ def _vendor_product(vendor: str, product: str) -> bytes:
 _NOT_IN_LINKS = re.compile(r"[^0-9A-Za-z#+\-.:=@_\u0080-\U0010ffff]|\ufffd")
 
 
-def _udev_text(raw: bytes) -> str:
-    """A C string as udev keeps it: runs of white space as one underscore, then the rest that fits no link."""
+def udev_text(raw: bytes) -> str:
+    """A C string as udev keeps it: an underscore for runs of white space, and for what fits no link."""
     text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
     return _NOT_IN_LINKS.sub("_", re.sub(r"[ \t\n\v\f\r]+", "_", text.strip(" \t\n\v\f\r")))
 

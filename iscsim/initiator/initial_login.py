@@ -155,13 +155,17 @@ class InitialLogin:
         """The connection was refused, or there is no way to the portal."""
         return Again(now + REOPEN_DELAY_S, connect=False)
 
-    def waited(self, now: float) -> Again | IscsiadmExitCode:
+    def waited(self, now: float, skew_s: float = 0.0) -> Again | IscsiadmExitCode:
         """A wait is over. To iscsid that is a connection that timed out: it uses the same timer."""
-        return self.failed(IscsiadmExitCode.TRANS_TIMEOUT, now)
+        return self.failed(IscsiadmExitCode.TRANS_TIMEOUT, now, skew_s)
 
-    def failed(self, code: IscsiadmExitCode, now: float) -> Again | IscsiadmExitCode:
-        """An attempt timed out, or the target refused the login."""
-        if code in FATAL or now + _GRAIN_S >= self._give_up_at:
+    def failed(self, code: IscsiadmExitCode, now: float, skew_s: float = 0.0) -> Again | IscsiadmExitCode:
+        """An attempt timed out, or the target refused the login.
+
+        ``skew_s``: by how much the time of day has been set forward since the first attempt. iscsid counts
+        its patience by it (``gettimeofday``), and only that: its timers are none of the clock's.
+        """
+        if code in FATAL or now + skew_s + _GRAIN_S >= self._give_up_at:
             return code
         wait, self._time2wait = self._time2wait, 0
         return Again(now + wait, connect=not wait)

@@ -149,7 +149,10 @@ class Attempts:
 
 
 class LoginAttempts:
-    """The attempts of a first login; the arguments are those of `Attempts`."""
+    """The attempts of a first login; the arguments are those of `Attempts`.
+
+    ``clock`` is the time of day, which may be set: see `InitialLogin.failed`.
+    """
 
     def __init__(
         self,
@@ -159,12 +162,15 @@ class LoginAttempts:
         on_attempt: Callable[[LoginAttempt], None] | None,
         *,
         allowed_redirections: Sequence[str] | None = None,
+        clock: Callable[[], float] | None = None,
         **options: Any,
     ) -> None:
         self.redirections = Redirections(portal, allowed_redirections)
         self.one = Attempts(config, self.redirections, settings.login_timeout, on_attempt, **options)
         self._time = self.one.time
         self._policy = InitialLogin(settings, self._time())
+        self._clock = clock or self._time
+        self._ahead = self._clock() - self._time()
         self.attempts: list[LoginAttempt] = []
 
     async def run(self) -> tuple[InitiatorProtocol, Portal]:
@@ -208,12 +214,17 @@ class LoginAttempts:
         """Wait until the next attempt is due. Raises `InitialLoginFailed` when there is none."""
         self.redirections.go_home()
         policy, now = self._policy, self._time()
-        step = policy.not_connected(now) if code is None else policy.failed(code, now)
+        step = policy.not_connected(now) if code is None else policy.failed(code, now, self._skew_s)
         while isinstance(step, Again) and not step.connect:
             await asyncio.sleep(step.at - self._time())
-            step = policy.waited(self._time())
+            step = policy.waited(self._time(), self._skew_s)
         if isinstance(step, IscsiadmExitCode):
             raise self._given_up(step, failure) from None
+
+    @property
+    def _skew_s(self) -> float:
+        """By how much the time of day has been set forward since the first attempt."""
+        return self._clock() - self._time() - self._ahead
 
     def _given_up(self, code: IscsiadmExitCode, failure: Exception) -> InitialLoginFailed:
         first = self.attempts[0]

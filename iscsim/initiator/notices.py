@@ -40,6 +40,7 @@ class NoticeService:
     def __init__(self, connection: InitiatorConnection) -> None:
         self._connection = connection
         self._logging_out = False
+        self._negotiation: TextNegotiation | None = None
 
     # -- Asynchronous Messages ---------------------------------------------------------------------
 
@@ -65,10 +66,18 @@ class NoticeService:
             case AsyncEvent.CONNECTION_DROPPED | AsyncEvent.ALL_CONNECTIONS_DROPPED:
                 connection.time2wait = pdu.parameter_2
                 connection.end(f"the target drops the connection (asynchronous event {pdu.async_event})")
-            case AsyncEvent.NEGOTIATION_REQUESTED:
-                connection.text.begin(TextNegotiation([]))
+            case AsyncEvent.NEGOTIATION_REQUESTED if self._negotiation is None:
+                self._negotiate()  # a target may ask again and again: one at a time
             case AsyncEvent.ALL_TASKS_TERMINATED:
                 self._acknowledge(pdu.lun)
+
+    def _negotiate(self) -> None:
+        self._negotiation = TextNegotiation([])
+        self._negotiation.done = self._negotiated
+        self._connection.text.begin(self._negotiation)
+
+    def _negotiated(self, negotiation: TextNegotiation) -> None:
+        self._negotiation = None
 
     def log_out_within(self, time_s: float) -> None:
         """No more commands; log out when those under way have ended, in half of ``time_s`` at the latest."""
@@ -129,9 +138,9 @@ class NoticeService:
             return  # Data-Out and SNACK: the command is answered some time (RFC 7143 section 7.3)
         tag = bad.initiator_task_tag
         request: Request | None = connection.commands.tasks.get(tag) or connection.requests.get(tag)
-        if not bad.immediate:
-            self._plug(bad.cmd_sn)
         if isinstance(request, CommandTask) and isinstance(bad, SCSICommand):
+            if not request.immediate:
+                self._plug(request.cmd_sn)
             connection.commands.rejected(request, message)
         elif isinstance(request, (Management, TextNegotiation, Ping)):
             connection.unregister(request)

@@ -266,6 +266,7 @@ class RecoveringSession(SCSIVerbs):
         self._begin_replacement()
         step = self._reopening.lost(self._loop.time(), session.time2wait)
         self._relogin = self._loop.create_task(self._log_in_again(step))
+        self._relogin.add_done_callback(self._stopped)
 
     def _change(self, state: SessionState, reason: str) -> None:
         if state is not self._state:
@@ -317,25 +318,41 @@ class RecoveringSession(SCSIVerbs):
                 step = self._next_step(failure)
                 attempts.redirections.go_home()
             else:
-                attempts.note()
                 self._use(_session_on(protocol, attempts.redirections.here))
                 return
+
+    def _stopped(self, relogin: asyncio.Task[None]) -> None:
+        """Nobody tries any more: if that was no plan, as when ``on_attempt`` raised, let nobody wait."""
+        if not relogin.cancelled() and (error := relogin.exception()) is not None:
+            self._give_up(f"no login is tried any more: {error!r}")
+            message = f"{self!r} cannot go on"
+            self._loop.call_exception_handler({"message": message, "exception": error, "task": relogin})
 
     async def _attempt(self) -> InitiatorProtocol:
         """One attempt, with the redirections it meets."""
         attempts = self._attempts
         while True:
             try:
-                return await attempts.attempt()
+                protocol = await attempts.attempt()
             except LoginRedirected as redirection:
                 attempts.note(str(redirection))
                 attempts.redirections.follow(redirection)
             except (AttemptFailed, LoginFailed) as failure:
                 attempts.note(str(failure))
                 raise
+            else:
+                return self._noted(protocol)
             finally:
                 if attempts.came_up:
                     self._reopening.connected()
+
+    def _noted(self, protocol: InitiatorProtocol) -> InitiatorProtocol:
+        try:
+            self._attempts.note()
+        except BaseException:
+            protocol.close()
+            raise
+        return protocol
 
     def _next_step(self, failure: ISCSIError) -> Reopen:
         now = self._loop.time()

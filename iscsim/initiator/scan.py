@@ -34,7 +34,8 @@ class LogicalUnitInfo:
 
     ``lun`` is the 8 bytes the target reported, which it is asked by; ``number`` what they mean. ``wwn`` is
     what udev's ``scsi_id`` makes of page 83h: ``"3"`` and 32 hex digits for NAA 6, "" for none. ``blocks``
-    and ``block_size`` are 0 for what has no blocks, or no medium.
+    and ``block_size`` are 0 for what has no blocks, or no medium; ``no_capacity`` then is what READ CAPACITY
+    has said instead.
     """
 
     number: int
@@ -48,6 +49,7 @@ class LogicalUnitInfo:
     block_size: int = 0
     blocks: int = 0
     read_only: bool = False
+    no_capacity: str = ""
 
     @property
     def size(self) -> int:
@@ -96,9 +98,9 @@ async def examine(session: SCSIVerbs, lun: bytes) -> LogicalUnitInfo | None:
     if number is None or inquiry.qualifier != Qualifier.CONNECTED:
         return None
     serial, wwn = await _identity(session, lun, inquiry)
-    capacity, read_only = None, False
+    capacity, why, read_only = None, "", False
     if inquiry.device_type in _WITH_BLOCKS:
-        capacity = await _capacity(session, lun)
+        capacity, why = await _capacity(session, lun)
         read_only = inquiry.device_type == DeviceType.CD or await session.is_read_only(lun)
     return LogicalUnitInfo(
         number=number,
@@ -112,6 +114,7 @@ async def examine(session: SCSIVerbs, lun: bytes) -> LogicalUnitInfo | None:
         block_size=capacity.block_size if capacity else 0,
         blocks=capacity.blocks if capacity else 0,
         read_only=read_only,
+        no_capacity=why,
     )
 
 
@@ -156,9 +159,11 @@ async def _page(
         return default
 
 
-async def _capacity(session: SCSIVerbs, lun: bytes) -> Capacity | None:
-    """None while there is no medium, or when the answer makes no sense."""
+async def _capacity(session: SCSIVerbs, lun: bytes) -> tuple[Capacity | None, str]:
+    """None, and why, while there is no medium, or when the answer makes no sense."""
     try:
-        return await session.read_capacity(lun)
-    except (CommandFailed, ValueError):
-        return None
+        return await session.read_capacity(lun), ""
+    except CommandFailed as error:
+        return None, str(error.sense or error)
+    except ValueError as error:
+        return None, str(error)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import NamedTuple
+from enum import Enum
 
-from iscsim.errors import ISCSIError, LocalProtocolError, SCSIError
+from iscsim.errors import ISCSIError, LocalProtocolError
 from iscsim.initiator.command_queue import CommandQueue
+from iscsim.initiator.command_watch import CommandWatch
+from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceOffline, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import (
     Action,
-    DeviceEventKind,
     Disposition,
     Rule,
     event_of,
@@ -31,8 +30,7 @@ from iscsim.initiator.scsi_command import SCSICommandState
 from iscsim.initiator.session_state import SessionState
 from iscsim.initiator.task import CommandTask, CommandTimedOut
 from iscsim.initiator.verbs import LUN, SCSIVerbs, parse_sense
-from iscsim.scsi.lun import format_lun
-from iscsim.scsi.sense import SenseKey
+from iscsim.scsi.sense import CommandFailed, SenseKey
 from iscsim.scsi.status import Status
 
 __all__ = [
@@ -51,57 +49,11 @@ _REPREP_DELAY_S = 1.0
 _NOT_EXPECTED = (0x28, 0x00)  # a medium may have changed: never taken for the echo of a reset
 
 
-class HCTL(NamedTuple):
-    """Host, channel, target and LUN, as ``/sys/class/scsi_device`` names a device: ``3:0:0:1``."""
-
-    host: int
-    channel: int
-    target: int
-    lun: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.channel}:{self.target}:{self.lun}"
-
-
-class DeviceState(StrEnum):
-    """``/sys/class/scsi_device/H:C:T:L/device/state``."""
-
-    RUNNING = "running"
-    BLOCKED = "blocked"
-    """The session is being recovered: commands wait."""
-    OFFLINE = "offline"
-    """The error handler gave it up: commands fail until somebody sets it to running."""
-    TRANSPORT_OFFLINE = "transport-offline"
-    """The session did not come back in ``replacement_timeout``: commands fail until it does."""
-    DELETED = "deleted"
-
-
 _STATES = {
     SessionState.LOGGED_IN: DeviceState.RUNNING,
     SessionState.FAILED: DeviceState.BLOCKED,
     SessionState.FREE: DeviceState.TRANSPORT_OFFLINE,
 }
-
-
-class DeviceOffline(SCSIError):
-    """The device takes no commands (``rejecting I/O to offline device``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEvent:
-    """The unit told something with a unit attention."""
-
-    device: SCSIDevice
-    kind: DeviceEventKind
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceStateChanged:
-    """A device was taken offline, set running, or deleted; ``reason`` is one line."""
-
-    device: SCSIDevice
-    state: DeviceState
-    reason: str
 
 
 class _Next(Enum):
@@ -119,7 +71,7 @@ class SCSIDevice(SCSIVerbs):
     ``name`` is that of the block device (``"sda"``), given by whoever counts them.
 
     Commands end as Linux ends them: :meth:`run` gives back a task with its status, whatever it is, or
-    raises CommandTimedOut, DeviceOffline or what the transport raised; the verbs raise CommandFailed.
+    raises what there is instead of one; the verbs raise CommandFailed for a status other than GOOD.
     """
 
     def __init__(
@@ -136,6 +88,7 @@ class SCSIDevice(SCSIVerbs):
         super().__init__()
         self.transport, self.hctl, self.name = transport, hctl, name
         self.lun = self.lun_of(hctl.lun if lun is None else lun)
+        self._owns_handler = handler is None
         self.handler = handler or ErrorHandler(transport, settings)
         self.settings = settings or self.handler.settings
         self.listeners: list[Callable[[DeviceEvent | DeviceStateChanged], None]] = []
@@ -148,7 +101,7 @@ class SCSIDevice(SCSIVerbs):
         self._queue = CommandQueue(self.depth, self._takes_commands)
         self._fixed_state: DeviceState | None = None
         self._reason = ""
-        self._stragglers: dict[asyncio.Task[CommandTask], None] = {}
+        self._watch = CommandWatch(self._overdue)
         self.handler.devices.append(self)
 
     # -- what it is --------------------------------------------------------------------------------
@@ -209,10 +162,13 @@ class SCSIDevice(SCSIVerbs):
             self._change(DeviceState.DELETED, "deleted")
             self.handler.devices.remove(self)
             self.handler.look()
+            if self._owns_handler:
+                self.handler.close()
 
     def _change(self, state: DeviceState | None, reason: str) -> None:
         self._fixed_state, self._reason = state, reason
-        logger.warning("%s: %s: %s", self.label, self.state, reason)
+        level = logging.INFO if state is DeviceState.DELETED else logging.WARNING
+        logger.log(level, "%s: %s: %s", self.label, self.state, reason)
         self._tell(DeviceStateChanged(self, self.state, reason))
         self.look()
 
@@ -235,13 +191,14 @@ class SCSIDevice(SCSIVerbs):
         ``timeout_s`` is that of one attempt. Cancelling aborts the command.
 
         Raises:
+            CommandFailed: the target asked for patience, and has had enough of it.
             CommandTimedOut: it was not answered, and repeated often enough.
             DeviceOffline: the device is offline or deleted.
             TransportDisrupted, TransportFailed: there is no session, and there was none for too long.
             LocalProtocolError: the task is for another logical unit.
         """
         if task.lun != self.lun:
-            raise LocalProtocolError(f"{task.name} is not for LUN {format_lun(self.lun)}", "11.3")
+            raise LocalProtocolError(f"{task.name} is not for {self.label}", "11.3")
         limit = self.settings.command_timeout_s * timeout_factor(task.cdb) if timeout_s is None else timeout_s
         command = SCSICommandState(self, task, limit, _now())
         following = await self._attempt(command, first=False)
@@ -259,32 +216,44 @@ class SCSIDevice(SCSIVerbs):
             if not self.is_online:
                 raise DeviceOffline(f"{command.task.name}: {self.label} is {self.state}: {self._why()}")
             self.iorequest_count += 1
-            if await self._is_answered(command):
-                return await self._judge(command)
-            return await self._rescue(command)
+            await self._send(command)
+            if command.rescue is not None:
+                return await self._rescue(command)
+            self.iodone_count += 1
+            return await self._judge(command)
         finally:
             self._queue.leave()
-            self.handler.look()
+            if self.handler.recovering:
+                self.handler.look()
 
     def _why(self) -> str:
         return self._reason if self._fixed_state else "the session is gone"
 
-    async def _is_answered(self, command: SCSICommandState) -> bool:
-        """Whether the attempt ends in its time."""
-        loop = asyncio.get_running_loop()
-        running = command.running = loop.create_task(self.transport.run_once(command.task))
+    async def _send(self, command: SCSICommandState) -> None:
+        """One attempt, to its end; ``command.rescue`` is under way if that was not in time."""
+        self._watch.add(command)
         try:
-            while not running.done():
-                await asyncio.wait((running,), timeout=command.timeout_s)
-                if not running.done():
-                    self.iotmo_count += 1
-                    if not self._gets_more_time(command):
-                        break
+            command.task = await self.transport.run_once(command.task)
+        except ISCSIError as error:
+            command.error = error
         except BaseException:
-            running.cancel()  # nobody waits for it any more: the transport aborts it
+            if command.rescue is not None:
+                command.rescue.cancel()
             raise
-        self.iodone_count += 1
-        return running.done()
+        finally:
+            command.has_ended = True
+            self._watch.remove(command)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def _overdue(self, command: SCSICommandState) -> bool:
+        """The time of ``command`` is up: whether it gets more."""
+        self.iotmo_count += 1
+        if self._gets_more_time(command):
+            return True
+        self.iodone_count += 1  # what comes now is not looked at any more
+        command.rescue = asyncio.get_running_loop().create_task(self.handler.timed_out(command))
+        return False
 
     def _gets_more_time(self, command: SCSICommandState) -> bool:
         """``iscsi_eh_cmd_timed_out``: whether it is too early to abort a command."""
@@ -301,12 +270,21 @@ class SCSIDevice(SCSIVerbs):
     # -- what came back ----------------------------------------------------------------------------
 
     async def _judge(self, command: SCSICommandState) -> _Next | None:
-        try:
-            command.task = command.running.result()
-        except ISCSIError as error:
+        error, task = command.error, command.task
+        if error is not None:
             self.ioerr_count += 1
             return self._repeat_or_raise(command, rule_of_error(error), error)
+        if task.status == Status.GOOD:
+            self._good(command)
+            return None
         return await self._judge_status(command)
+
+    def _good(self, command: SCSICommandState) -> None:
+        self._queue.flow()
+        if command.is_block_command:
+            self.medium_access_timeouts = 0
+        if self.depth.depth < self.depth.maximum:
+            self._raise_queue_depth()
 
     def _repeat_or_raise(self, command: SCSICommandState, rule: Rule, error: ISCSIError) -> _Next:
         if rule.disposition is Disposition.NEEDS_RETRY and command.take_retry():
@@ -318,46 +296,59 @@ class SCSIDevice(SCSIVerbs):
 
     async def _judge_status(self, command: SCSICommandState) -> _Next | None:
         """``scsi_complete``, then ``scsi_io_completion``."""
-        task, overdue = command.task, command.is_overdue(_now())
-        self.ioerr_count += task.status != Status.GOOD
-        rule = rule_of(task)
+        task = command.task
+        self.ioerr_count += 1
         disposition = self.examine(task)
-        self._track_queue_depth(task.status)
+        if task.status == Status.TASK_SET_FULL:
+            self._lower_queue_depth()
         if disposition is Disposition.NEEDS_RETRY and not self._may_retry(command):
             disposition = Disposition.SUCCESS
-        if disposition is Disposition.FAILED and not overdue:
+        if disposition is Disposition.SUCCESS:
+            return self._complete(command)
+        if disposition is Disposition.FAILED:
             return await self._recover(command)
-        if disposition is not Disposition.SUCCESS and not overdue:
-            self._queue.stall()
-            return _Next.NOW
-        return self._complete(command, rule.action, overdue)
+        return self._repeat(command)
 
     def _may_retry(self, command: SCSICommandState) -> bool:
         """Commands that are passed through see each CHECK CONDITION themselves (``scsi_noretry_cmd``)."""
         passes = not command.is_block_command and command.task.status == Status.CHECK_CONDITION
         return command.take_retry() and not passes
 
-    def _complete(self, command: SCSICommandState, action: Action, overdue: bool) -> _Next | None:
+    def _complete(self, command: SCSICommandState) -> _Next | None:
+        task = command.task
+        action = rule_of(task).action
         self._queue.flow()
-        if action is Action.GOOD and command.task.status == Status.CHECK_CONDITION:
-            command.task.status = Status.GOOD  # RECOVERED ERROR: the data is good
+        if action is Action.GOOD and task.status == Status.CHECK_CONDITION:
+            task.status = Status.GOOD  # RECOVERED ERROR: the data is good
         if not command.is_block_command:
             return None
         self.medium_access_timeouts = 0
-        if action in (Action.GOOD, Action.FAIL) or overdue:
+        if action in (Action.GOOD, Action.FAIL):
             return None
-        if action is Action.DELAYED_REPREP:
-            return _Next.LATER
-        self._queue.stall()
-        return _Next.NOW
+        return self._repeat(command, _Next.LATER if action is Action.DELAYED_REPREP else _Next.NOW)
 
-    def examine(self, task: CommandTask) -> Disposition:
-        """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells."""
+    def _repeat(self, command: SCSICommandState, when: _Next = _Next.NOW) -> _Next:
+        """Once more, if it was not repeated for long enough: then that is its end."""
+        task = command.task
+        if command.is_overdue(_now()):
+            self._queue.flow()
+            raise CommandFailed(task.status, parse_sense(task.sense_data), task.name)
+        if when is _Next.NOW:
+            self._queue.stall()
+        return when
+
+    def examine(self, task: CommandTask, *, of_handler: bool = False) -> Disposition:
+        """``scsi_decide_disposition`` for a task that has a status, and for what its sense data tells.
+
+        ``of_handler`` is for what the error handler sent.
+        """
         event = event_of(task)
         if event is not None:
-            logger.warning("%s: unit attention: %s", self.label, event)
+            logger.info("%s: unit attention: %s", self.label, event)
             self._tell(DeviceEvent(self, event))
-        return Disposition.NEEDS_RETRY if self._is_echo(task) else rule_of(task).disposition
+        if self._is_echo(task):
+            return Disposition.NEEDS_RETRY
+        return rule_of(task, of_handler=of_handler).disposition
 
     def _is_echo(self, task: CommandTask) -> bool:
         """Whether this is the unit attention that our own reset brought about."""
@@ -371,13 +362,14 @@ class SCSIDevice(SCSIVerbs):
         self.expecting_unit_attention = False
         return True
 
-    def _track_queue_depth(self, status: int) -> None:
+    def _lower_queue_depth(self) -> None:
         """For all devices of the target, which has one task set for all we know."""
+        for device in self.handler.devices:
+            device.depth.full(_now())
+
+    def _raise_queue_depth(self) -> None:
         now = _now()
-        if status == Status.TASK_SET_FULL:
-            for device in self.handler.devices:
-                device.depth.full(now)
-        elif status == Status.GOOD and self.depth.may_rise(now):
+        if self.depth.may_rise(now):
             self.depth.has_risen(now)
             for device in self.handler.devices:
                 device.depth.rise()
@@ -385,15 +377,9 @@ class SCSIDevice(SCSIVerbs):
     # -- error handling ----------------------------------------------------------------------------
 
     async def _rescue(self, command: SCSICommandState) -> _Next:
-        """It was not answered."""
-        running = command.running
-        self._stragglers[running] = None
-        running.add_done_callback(self._forget)
-        try:
-            await self.handler.timed_out(command)
-        except BaseException:
-            running.cancel()
-            raise
+        """It was not answered, and has ended now: wait for the end of its rescue."""
+        assert command.rescue is not None
+        await command.rescue
         if command.is_block_command and self.is_online and command.take_retry():
             self._queue.stall()
             return _Next.NOW
@@ -401,20 +387,15 @@ class SCSIDevice(SCSIVerbs):
         offline = "" if self.is_online else f": {self.label} is {self.state}: {self._why()}"
         raise CommandTimedOut(f"{command.task.name} was not answered in time{offline}")
 
-    def _forget(self, running: asyncio.Task[CommandTask]) -> None:
-        """What comes so late is not looked at: the command has been given up, or is repeated."""
-        del self._stragglers[running]
-        if not running.cancelled():
-            running.exception()
-
     async def _recover(self, command: SCSICommandState) -> _Next | None:
         """It came back with what nobody understands."""
+        if command.is_overdue(_now()):
+            return self._complete(command)
         await self.handler.recover(command)
         if command.is_block_command and self.is_online and command.take_retry():
             self._queue.stall()
             return _Next.NOW
-        self._queue.flow()
-        return None
+        return self._complete(command)
 
 
 def _now() -> float:

@@ -12,15 +12,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from iscsim.errors import ISCSIError, SCSIError
 from iscsim.initiator.device_flags import DeviceFlag, flags_of
 from iscsim.initiator.device_names import DiskNames
+from iscsim.initiator.device_state import HCTL, DeviceEvent, DeviceState, DeviceStateChanged
 from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.error_handling import ErrorHandler, ErrorHandlingSettings, SCSITransport
 from iscsim.initiator.queue_depth import DEFAULT_QUEUE_DEPTH
-from iscsim.initiator.scsi_device import HCTL, DeviceEvent, DeviceState, DeviceStateChanged, SCSIDevice
+from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.scsi_scan import (
     SCSILevel,
     UnitIdentity,
@@ -33,6 +34,9 @@ from iscsim.initiator.sd_probe import DiskState, ask_for_capacity, has_blocks, r
 from iscsim.initiator.session_state import SessionState
 from iscsim.scsi.inquiry import DeviceType, Qualifier
 from iscsim.scsi.lun import encode_lun, linux_lun, lun_of_linux
+
+if TYPE_CHECKING:
+    from iscsim.initiator.recovering_session import RecoveringSession
 
 __all__ = ["LUNS_CHANGED", "SCSIHost"]
 
@@ -102,10 +106,27 @@ class SCSIHost:
         self.handler = ErrorHandler(transport, settings)
         self.names = DiskNames() if names is None else names
         self.queue_depth, self.spin_up, self.sequential_max = queue_depth, spin_up, sequential_max
+        self.scans_at_login = True
+        """``node.session.scan``: auto or manual."""
         self._attached: dict[HCTL, _Attached] = {}
         self._level = SCSILevel.SCSI_2
         self._flags = DeviceFlag.NONE  # of the unit that was probed last
         self._scanning = asyncio.Lock()
+
+    @classmethod
+    def of(cls, number: int, session: RecoveringSession, **others: Any) -> Self:
+        """The host open-iscsi makes of a session: patience, queue depth and scan are its node's settings.
+
+        ``others`` are arguments of the constructor.
+        """
+        node = session.settings
+        arguments: dict[str, Any] = {
+            "settings": ErrorHandlingSettings.like_linux(node),
+            "queue_depth": node.queue_depth,
+        }
+        host = cls(number, session, **(arguments | others))
+        host.scans_at_login = node.scan == "auto"
+        return host
 
     @property
     def devices(self) -> dict[HCTL, SCSIDevice]:
@@ -120,6 +141,13 @@ class SCSIHost:
         return f"SCSIHost({self.number}, {len(self._attached)} devices)"
 
     # -- scanning ----------------------------------------------------------------------------------
+
+    async def scan_at_login(self) -> list[SCSIDevice]:
+        """What a login brings: a scan of everything, or nothing with ``node.session.scan = manual``.
+
+        Only the first login does: after one that recovers the session Linux does not look for LUNs.
+        """
+        return await self.scan() if self.scans_at_login else []
 
     async def scan(
         self, channel: int | Wildcard = "-", target: int | Wildcard = "-", lun: int | Wildcard = "-"

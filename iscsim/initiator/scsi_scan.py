@@ -1,4 +1,4 @@
-"""What Linux asks a logical unit while it scans: the commands of ``scsi_scan.c`` and ``scsi.c`` (6.1), in order.
+"""What Linux 6.1 asks a logical unit while it scans: the commands of ``scsi_scan.c`` and ``scsi.c`` in order.
 
 Each function asks one thing through :class:`UnitQuestions`, which sends to one LUN by whatever can run a
 command. ``docs/reference/scan.md`` has the whole sequence and how it was compared with a recording.
@@ -89,7 +89,7 @@ class Answer:
         return self.status == Status.GOOD
 
     def is_sense(self, key: SenseKey, *codes: int) -> bool:
-        """Whether the sense data has ``key``, and one of the additional sense codes (ASC) if any are given."""
+        """Whether the sense data has ``key`` and one of the additional sense codes, if any are given."""
         return self.sense is not None and self.sense.key == key and (not codes or self.sense.asc in codes)
 
     @property

@@ -218,11 +218,12 @@ class SCSIVerbs(ABC):
             return
         for _ in range(_UNIT_ATTENTION_RETRIES):
             task = await self.run(CommandTask(raw, _write_cdb(lba, blocks), data_out=data))
-            if not task.status and not task.residual:
+            # a target that says GOOD must have asked for everything: else it cannot have written it
+            if not task.status and not task.residual and task.asked == length:
                 return
             if not was_unit_attention(task):
                 break
-        raise failure_of(task, length - max(task.residual, 0), length)
+        raise failure_of(task, min(task.asked, length - max(task.residual, 0)), length)
 
     async def flush(self, lun: LUN) -> None:
         """Have everything written go to the medium (SBC-3, SYNCHRONIZE CACHE (10))."""

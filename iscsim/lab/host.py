@@ -9,7 +9,7 @@ from iscsim.errors import ConfigError, ISCSIError
 from iscsim.initiator.client import Connecting, connect
 from iscsim.initiator.discovery import DiscoveredTarget, discover
 from iscsim.initiator.recovering_session import RecoveringSession, log_in
-from iscsim.initiator.session_state import SessionStateChanged
+from iscsim.initiator.session_state import SessionState, SessionStateChanged
 from iscsim.lab.serving import LiveTarget
 from iscsim.openstack.attach import AttachedVolume, attach
 from iscsim.openstack.connection_info import ConnectionInfo, parse_connection_info
@@ -28,16 +28,25 @@ __all__ = ["LabHost"]
 class LabHost:
     """One host; `Lab.host` makes it. Its sessions are the lab's to judge: who opens one closes it.
 
-    ``initiator_name`` is the name it logs in with, ``network`` what its programs run on.
+    ``initiator_name`` is the name it logs in with, ``network`` what its programs run on, ``clock_offset_s``
+    how far its time of day is ahead of the lab's.
     """
 
     def __init__(self, lab: Lab, name: str, network: Network, rng: Randomness | None) -> None:
         self.lab, self.name, self.network, self.rng = lab, name, network, rng
+        self.clock_offset_s = 0.0
         self.initiator_name = f"iqn.2026-11.org.iscsim:{name}"
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         mine = {"initiator_name": self.initiator_name, "network": self.network, "rng": self.rng}
         return mine | {"recorder": self.lab.recorder} | dict(given)
+
+    def clock(self) -> float:
+        """Its time of day: the loop's, and what it has been set forward by."""
+        return self.lab.now + self.clock_offset_s
+
+    def _login_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return self._options({"clock": self.clock} | dict(given))
 
     def connect(self, target: LiveTarget | str, portal: int | str = 0, **options: Any) -> Connecting:
         """`iscsim.connect` to a target, or the name of one: through its first portal, another (from 0), or an
@@ -45,7 +54,7 @@ class LabHost:
         there = self.lab.live_target(target) if not isinstance(portal, str) else None
         name = target.name if isinstance(target, LiveTarget) else target
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
-        opening = connect(self.lab.real_portal(where), name, **self._options(options))
+        opening = connect(self.lab.real_portal(where), name, **self._login_options(options))
         return Connecting(lambda: self._log_in(opening, name, where))
 
     async def _log_in(self, opening: Connecting, target: str, portal: str) -> Session:
@@ -71,7 +80,7 @@ class LabHost:
         def heard(event: object) -> None:
             if isinstance(event, SessionStateChanged):
                 self.lab.trace.add("session state", **names, state=str(event.state), message=event.reason)
-                if session.session is not None:
+                if event.state is SessionState.LOGGED_IN and session.session is not None:
                     self.watch(session.session, **names, portal=str(session.portal))
 
         session.listeners.append(heard)
@@ -110,7 +119,7 @@ class LabHost:
         Raises `iscsim.openstack.attach.NoPathWorks`, or `ConfigError` for a wrong description.
         """
         info = self._connection_info(volume, lun)
-        found = await attach(info, **self._options(options))
+        found = await attach(info, **self._login_options(options))
         self._watch_paths(found, known=[])
         return found
 
@@ -123,7 +132,7 @@ class LabHost:
     async def reconnect(self, volume: AttachedVolume, **options: Any) -> None:
         """Try the paths of ``volume`` that do not work again; its ``failed`` says why some still do not."""
         known = [path.session for path in volume.paths]
-        await volume.reconnect(**self._options({"chap": volume.info.chap, **options}))
+        await volume.reconnect(**self._login_options({"chap": volume.info.chap, **options}))
         self._watch_paths(volume, known)
 
     def _connection_info(

@@ -126,12 +126,14 @@ class Oracles:
 
     def _kept(self, sessions: Iterable[TargetSession]) -> list[str]:
         """Sessions only the target still has, where no fault kept it from hearing of their end."""
-        mine = any(session.is_open for _, session in self._sessions)
+        if any(session.is_open for _, session in self._sessions):
+            return []
         found = []
         for session in sessions:
             peers = [connection for connection in session.connections.values()]
             portals = {_portal_of(connection) for connection in peers}
-            if not mine and not any(self._befallen(portal) for portal in portals):
+            # without a connection it is at its end, and only Time2Retain keeps it
+            if portals and not any(self._befallen(portal) for portal in portals):
                 found.append(
                     f"a session of {session.initiator_name} is still there at {', '.join(sorted(portals))}"
                 )

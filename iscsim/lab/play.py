@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from iscsim.faults.engine import Firing
 from iscsim.faults.names import checked_name
 from iscsim.faults.seconds import parse_seconds
 from iscsim.faults.shrink import Shrunk, shrink
+from iscsim.initiator.initial_login import InitialLoginFailed
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure, TransferIncomplete
 from iscsim.lab.oracles import BrokenInvariant
 from iscsim.lab.scenario import Scenario
@@ -34,17 +36,20 @@ __all__ = ["Outcome", "Played", "error_names", "play", "shrink_faults"]
 
 Progress = Callable[["Played | Firing"], None]
 _TOLERANCE_S = 0.1
+_NUMBERS = re.compile(r"\d[\d.:]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """A step that was done: from when to when, what came of it; ``problem`` is not empty if that is wrong."""
+    """A step that was done: from when to when, what came of it; ``problem`` is not empty if that is wrong,
+    and ``failure`` says in a word or two of what kind it is."""
 
     step: dict[str, Any]
     begun: float
     ended: float
     result: str
     problem: str = ""
+    failure: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +67,17 @@ class Outcome:
     duration_s: float = 0.0
     trace_lines: int = 0
     sha256: str = ""
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, without the details that another fault may change: a step and its kind of error, or
+        an invariant."""
+        steps = [
+            f"step {number} ({each.step['do']}): {each.failure}"
+            for number, each in enumerate(self.steps, 1)
+            if each.problem
+        ]
+        return steps or [_NUMBERS.sub("#", problem) for problem in self.problems]
 
 
 def play(
@@ -118,8 +134,11 @@ async def _build(lab: Lab, scenario: Scenario) -> None:
     for each in scenario.hosts:
         host = lab.host(each["name"], *each.get("addresses", []))
         host.initiator_name = each.get("initiator_name", host.initiator_name)
-    for description in scenario.faults:
-        lab.add_fault(description)
+    for number, description in enumerate(scenario.faults, 1):
+        try:
+            lab.add_fault(description)
+        except ConfigError as error:
+            raise ConfigError(f"[[fault]] {number}: {error}") from None
 
 
 def _luns(texts: list[str] | None) -> dict[int, str] | None:
@@ -142,20 +161,29 @@ async def _do(lab: Lab, steps: Steps, step: dict[str, Any], start: float) -> Pla
     )
     if due > begun:
         await asyncio.sleep(due - begun)
-    begun, errors = lab.now, lab.oracles.errors
+    begun, errors, failure = lab.now, lab.oracles.errors, "it worked"
     try:
         result, problem = await steps.do(step), ""
         if "expect" in step:
             problem = f"it worked, expected {step['expect']}"
     except (ISCSIError, FaultError, BrokenInvariant, OSError, TimeoutError) as error:
-        result = f"{type(error).__name__}: {error}"
+        failure = type(error).__name__
+        result = f"{failure}: {error}"
         problem = _unexpected(step, error)
     ended = lab.now
     if "expect" in step:
         await lab.settle()  # the target may be slower to notice
         lab.oracles.forgive_since(errors)
-    problem = problem or _too_long(step, ended - begun)
-    return Played(step=step, begun=begun - start, ended=ended - start, result=result, problem=problem)
+    if not problem:
+        problem, failure = _too_long(step, ended - begun), "its time"
+    return Played(
+        step=step,
+        begun=begun - start,
+        ended=ended - start,
+        result=result,
+        problem=problem,
+        failure=failure if problem else "",
+    )
 
 
 def _unexpected(step: dict[str, Any], error: Exception) -> str:
@@ -191,7 +219,7 @@ def _judge(lab: Lab, outcome: Outcome, begun: float) -> None:
         outcome.unfired = lab.unfired()
     outcome.firings = [replace(each, at=each.at - begun) for each in lab.faults.firings]
     outcome.faults = lab.faults.describe()
-    outcome.trace_lines, outcome.sha256 = lab.trace.count, lab.trace.sha256
+    outcome.sha256, outcome.trace_lines = lab.trace.sha256, lab.trace.count
 
 
 _ERRORS: tuple[type[Exception], ...] = (
@@ -202,6 +230,7 @@ _ERRORS: tuple[type[Exception], ...] = (
     ConnectionFailed,
     FaultError,
     ISCSIError,
+    InitialLoginFailed,
     LoginFailed,
     NoPathWorks,
     OSError,
@@ -218,9 +247,11 @@ def error_names() -> list[str]:
 
 
 def shrink_faults(scenario: Scenario, *, most_runs: int = 100) -> Shrunk:
-    """The fewest faults with which the scenario still fails. Raises `ConfigError` when it does not."""
+    """The fewest faults with which the scenario still fails at the same step and with the same kind of error,
+    or breaks the same invariant. Raises `ConfigError` when it does not fail."""
+    failures = play(scenario).failures
 
     def fails(faults: Any) -> bool:
-        return bool(play(scenario.with_faults(list(faults))).problems)
+        return bool(failures) and failures[0] in play(scenario.with_faults(list(faults))).failures
 
     return shrink(scenario.faults, fails, most_runs=most_runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from iscsim.errors import ConfigError
@@ -14,6 +15,7 @@ from iscsim.faults.faulty_device_server import FaultyDeviceServer
 from iscsim.faults.pdu_tap import FaultTaps
 from iscsim.faults.tcp_network import FaultyNetwork
 from iscsim.faults.timers import Timers
+from iscsim.faults.units import luns_of
 from iscsim.target.connection import TargetConnection
 from iscsim.target.node import NetworkEntity, TargetNode
 from iscsim.target.server import TargetServer
@@ -28,6 +30,8 @@ class ServedFaults:
     """
 
     network = None
+    hosts: Mapping[str, Any] = MappingProxyType({})
+    """Whoever logs in runs elsewhere."""
 
     def __init__(self, entity: NetworkEntity) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,8 +39,11 @@ class ServedFaults:
         self.engine = FaultEngine(clock=self._loop.time)
         self.engine.network = "tcp"
         self.engine.file_exists = os.path.exists
-        self.engine.known |= {"target": lambda: list(entity.nodes)}
-        self.served_network = FaultyNetwork(self.engine)
+        self.engine.known |= {"target": lambda: list(entity.nodes), "clock": lambda: list(self.hosts)}
+        self.engine.known |= {
+            "mapped_lun": lambda: luns_of(entity.nodes.values(), self.engine.rules.values())
+        }
+        self.served_network = FaultyNetwork(self.engine, live=lambda: self._server.protocols)
         self.taps = FaultTaps(self.engine)
         device_server = FaultyDeviceServer.install(entity, self.engine)
         device_server.commenting = TargetConnection.comment
@@ -69,11 +76,16 @@ class ServedFaults:
         if not isinstance(fault, dict):
             raise ConfigError("fault must be an object")
         rule = self.engine.add_description(shift_times(fault, self._loop.time()))
-        return _row(rule.describe() | {"fired": rule.fired, "armed": rule.armed})
+        return self._row(rule.describe() | {"fired": rule.fired, "armed": rule.armed})
 
     async def list(self) -> list[dict[str, Any]]:
-        """Every fault that is armed."""
-        return [_row(each) for each in self.engine.describe()]
+        """Every fault that is armed. Times are seconds from now."""
+        return [self._row(each) for each in self.engine.describe()]
+
+    def _row(self, described: dict[str, Any]) -> dict[str, Any]:
+        now, when = self._loop.time(), described["when"]
+        left = {name: round(max(when[name] - now, 0), 3) for name in ("after", "until") if name in when}
+        return _row(described | {"when": when | left})
 
     async def remove(self, id: str) -> bool:
         """Disarm one. Raises ConfigError when there is none of that id."""

@@ -121,14 +121,24 @@ class LiveTarget:
         that is ``to``.
 
         Raises:
-            ConfigError: ``to`` is no address.
+            ConfigError: ``to`` is no address; there is no such portal.
         """
+        if not (to is None or isinstance(to, str)):
+            raise ConfigError(f"redirection to {to!r:.60}: expected HOST:PORT, or None")
+        if not isinstance(permanent, bool):
+            raise ConfigError(f"permanent is {permanent!r:.60}, expected True or False")
         redirect = None if to is None else Redirect(to, permanent)
         if portal is None:
             self.node.redirect_to = redirect
-        else:
-            groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
-            [each for group in groups for each in group.portals][portal].redirect_to = redirect
+            return
+        groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
+        found = dict(enumerate(each for group in groups for each in group.portals))
+        if isinstance(portal, bool) or portal not in found:
+            raise ConfigError(f"{self.name} has {len(found)} portals, from 0, and no portal {portal!r:.60}")
+        found[portal].redirect_to = redirect
+
+    def __repr__(self) -> str:
+        return f"LiveTarget({self.name!r} at {', '.join(self.portals)})"
 
 
 @asynccontextmanager
@@ -160,6 +170,7 @@ async def serve(
         ConfigError: something described is wrong; the state is damaged, or used by somebody else.
         OSError: a portal cannot be listened on.
     """
+    check_description(target, luns, portals, initiators)
     addresses = ["127.0.0.1:0"] * portals if isinstance(portals, int) else list(portals)
     name = target or _free_name()
     described = TargetConfig(
@@ -184,6 +195,27 @@ async def serve(
         _NAMES.add(name)
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng, taps=taps) as server:
             yield LiveTarget(served.node, server, recorder, directory)
+
+
+def check_description(target: Any, luns: Any, portals: Any, initiators: Any) -> None:
+    """Raises `ConfigError` for what is not of the kind that `serve` takes, with the right form."""
+    if target is not None and not isinstance(target, str):
+        raise ConfigError(f"target is {target!r:.60}, expected a name")
+    if not isinstance(luns, Mapping) or not all(isinstance(spec, str) for spec in luns.values()):
+        raise ConfigError(f"luns is {luns!r:.60}, expected LUNs and what they are, as in {{1: '64M'}}")
+    if isinstance(portals, bool) or not (
+        portals >= 1 if isinstance(portals, int) else portals and _are_texts(portals)
+    ):
+        raise ConfigError(
+            f"portals is {portals!r:.60}, expected their number from 1, or a list as ['127.0.0.1:0']"
+        )
+    if not _are_texts(initiators):
+        raise ConfigError(f"initiators is {initiators!r:.60}, expected a list as ['IQN:USER:PASSWORD']")
+
+
+def _are_texts(value: Any) -> bool:
+    listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return listed and all(isinstance(each, str) for each in value)
 
 
 _NAMES: set[str] = set()

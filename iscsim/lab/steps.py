@@ -9,6 +9,7 @@ from typing import Any, cast
 from iscsim.errors import ConfigError
 from iscsim.faults.seconds import parse_seconds
 from iscsim.faults.write_model import WriteModel
+from iscsim.initiator.initial_login import InitialLoginSettings
 from iscsim.initiator.session import Session
 from iscsim.lab.host import LabHost
 from iscsim.lab.oracles import BrokenInvariant
@@ -57,6 +58,11 @@ class Steps:
             found["chap"] = (step["user"], step.get("password", ""))
         if "login_timeout" in step:
             found["login_timeout_s"] = parse_seconds(step["login_timeout"])
+        if step.get("retries"):
+            timeout_s = found.get("login_timeout_s", InitialLoginSettings().login_timeout)
+            found["retry"] = InitialLoginSettings(
+                login_timeout=timeout_s, initial_login_retry_max=step["retries"]
+            )
         return found
 
     def _keep(self, name: str, what: AttachedVolume | Session) -> None:

@@ -110,6 +110,9 @@ _LOGIN = {
     "password": Key("text", "CHAP secret"),
     "login_timeout": Key("time", "how long connect and login may take"),
 }
+_PATIENCE = {
+    "retries": Key("count", "try for so many login timeouts, as open-iscsi does (by itself 8); once, without")
+}
 _BLOCKS = {
     "lun": Key("count", "which LUN, in a session; 1, without"),
     "lba": Key("count", "first block; 0, without"),
@@ -118,11 +121,11 @@ _BLOCKS = {
 _PORTAL = {"portal": Key("portal", "the first, without")}
 
 STEPS: dict[str, tuple[str, dict[str, Key]]] = {
-    "login": ("log in to a target", _WHO | _WHERE | _PORTAL | _NAME | _LOGIN),
+    "login": ("log in to a target", _WHO | _WHERE | _PORTAL | _NAME | _LOGIN | _PATIENCE),
     "logout": ("log out again", _NAME),
     "attach": (
         "attach a LUN over all portals of its target",
-        _WHO | _WHERE | {"lun": Key("count", "which; 1, without")} | _NAME | _LOGIN,
+        _WHO | _WHERE | {"lun": Key("count", "which; 1, without")} | _NAME | _LOGIN | _PATIENCE,
     ),
     "detach": ("flush, and log out on every path", _NAME),
     "discover": (

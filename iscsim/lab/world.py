@@ -32,10 +32,11 @@ from iscsim.faults.seeds import stream_of
 from iscsim.faults.tcp_network import FaultyNetwork
 from iscsim.faults.timers import Timers
 from iscsim.faults.trace import Trace
+from iscsim.faults.units import luns_of
 from iscsim.lab.addresses import Addresses, run_virtual
 from iscsim.lab.host import LabHost
 from iscsim.lab.oracles import BrokenInvariant, Oracles, model_writes
-from iscsim.lab.serving import LiveTarget, serve
+from iscsim.lab.serving import LiveTarget, check_description, serve
 from iscsim.lab.wire_trace import TracedWire
 from iscsim.net.memory import DEFAULT_LATENCY_S, MemoryNetwork
 from iscsim.net.network import Network, Recorder
@@ -99,6 +100,7 @@ class Lab:
         self.faults = FaultEngine(self.seed, self.trace, clock=self.loop.time)
         self.faults.network = self.network_name
         self.faults.file_exists = os.path.exists
+        self.faults.known |= {"clock": lambda: list(self.hosts)}
         self._wire = TracedWire(self.trace)
         if self.network is not None:
             self._wire_up(self.network)
@@ -184,6 +186,7 @@ class Lab:
 
         Raises `ConfigError` for what is wrong with the description.
         """
+        check_description(name, _ONE_LUN if luns is None else luns, portals, initiators)
         wanted = self.addresses.portals(portals, host)
         where = wanted if self.network is not None else ["127.0.0.1:0"] * len(wanted)
         network = self.network.host(host) if self.network else FaultyNetwork(self.faults, host=host)
@@ -218,6 +221,7 @@ class Lab:
         self.faults.known |= {
             "portal": lambda: [portal for each in self.live_targets.values() for portal in each.portals],
             "target": lambda: list(self.live_targets),
+            "mapped_lun": lambda: luns_of(self.targets.values(), self.faults.rules.values()),
         }
 
     def _chance(self, *names: str) -> Any:
@@ -276,6 +280,11 @@ class Lab:
     def now(self) -> float:
         """Seconds of the loop's clock; virtual ones begin at 0."""
         return self.loop.time()
+
+    @property
+    def begun(self) -> float:
+        """When the lab was opened, on the loop's clock."""
+        return self._begun
 
     def capture(self, path: str | Path) -> None:
         """Capture connections made from now on to a pcapng file. Raises `ConfigError`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +69,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each seed of ``--iscsim-seeds``; last, so that the seed is the last part of its id."""
     count = metafunc.config.getoption("--iscsim-seeds")
-    if count is not None and LAB in metafunc.fixturenames:
+    seeds: Sequence[int] = _asked_for(metafunc)
+    if count is not None:
         first = metafunc.config.getoption("--iscsim-seed") or 0
         seeds = range(first, first + count)
+    if seeds and LAB in metafunc.fixturenames:
         metafunc.fixturenames.append(_SEED)
         metafunc.parametrize(_SEED, seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
+
+
+def _asked_for(metafunc: pytest.Metafunc) -> list[int]:
+    """The seeds in ``test_it.py::test_name[seed3]`` on the command line, as pytest prints what failed."""
+    name = re.escape(metafunc.function.__name__)
+    pattern = re.compile(rf"::{name}\[(?:.*-)?seed(\d+)\]\Z")
+    return sorted({int(found[1]) for arg in metafunc.config.args if (found := pattern.search(arg))})
 
 
 @pytest.fixture(name=_SEED)
@@ -199,9 +208,39 @@ def iscsi_capture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Re
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Arm the faults of the mark when all is set up."""
     world = item.stash.get(_WORLD, None)
-    if world is not None:
-        world.arm()
-    return (yield)
+    if world is None:
+        return (yield)
+    world.arm()
+    return (yield from _at_the_mistake(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A mistake in a fixture is shown where it is."""
+    return (yield from _at_the_mistake(item))
+
+
+def _at_the_mistake(item: pytest.Item) -> Generator[None, Any, Any]:
+    """What is written wrongly ends with its line, and not with ours that found it out (``--full-trace``)."""
+    try:
+        return (yield)
+    except Exception as error:
+        if item.stash.get(_WORLD, None) is not None and not item.config.getoption("fulltrace"):
+            from iscsim.errors import ConfigError
+
+            if isinstance(error, ConfigError):
+                _forget_our_frames(error)
+        raise
+
+
+def _forget_our_frames(error: Exception) -> None:
+    frame, last = error.__traceback__, None
+    while frame is not None:
+        if not frame.tb_frame.f_globals.get("__name__", "").startswith("iscsim."):
+            last = frame
+        frame = frame.tb_next
+    if last is not None:
+        last.tb_next = None
 
 
 @pytest.hookimpl(wrapper=True)

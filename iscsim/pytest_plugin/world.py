@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from iscsim.errors import ConfigError
 from iscsim.faults.engine import Firing
 from iscsim.faults.rule import FaultRule
 from iscsim.lab import Lab
@@ -58,6 +59,9 @@ class Faults:
         """Take every fault away, and make good what it did."""
         self.lab.heal()
 
+    def __repr__(self) -> str:
+        return f"Faults({', '.join(self.engine.rules)})"
+
 
 class TestWorld:
     """A lab from the beginning of its test to the last word on it; ``place`` is where its files go."""
@@ -93,9 +97,16 @@ class TestWorld:
 
     def arm(self) -> None:
         """Arm the faults of the mark."""
-        for fault in self.settings.faults if self.lab is not None else ():
-            assert self.lab is not None
-            self.lab.add_fault({"name": fault} if isinstance(fault, str) else fault)
+        if self.lab is None:
+            return
+        mistake = ""
+        try:
+            for fault in self.settings.faults:
+                self.lab.add_fault({"name": fault} if isinstance(fault, str) else fault)
+        except ConfigError as error:
+            mistake = f"@pytest.mark.iscsim(faults=...): {error}"
+        if mistake:
+            pytest.fail(mistake, pytrace=False)
 
     async def end(self) -> list[str]:
         """Close the lab; what was wrong, unless the test did not come to its end: then it is of no matter."""

@@ -57,6 +57,8 @@ def parse_portal(text: str, *, default_port: int | None = DEFAULT_PORT) -> tuple
     )
     if match is None or (match["port"] is None and default_port is None):
         raise ConfigError(f"not a portal: {text[:60]!r} (expected HOST:PORT, IPv6 as [ADDRESS]:PORT)")
+    if (match["host"] or "").isdecimal():
+        raise ConfigError(f"not a portal: {text[:60]!r} has no host (expected HOST:PORT, as 127.0.0.1:3260)")
     port = int(match["port"]) if match["port"] else (default_port or 0)
     if port > 65535:
         raise ConfigError(f"not a portal: port {port} of {text[:60]!r} is not one of 0 to 65535")

@@ -196,6 +196,9 @@ def _add(
     initiators = [parse_initiator(text) for text in config.initiators]
     if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
         raise ConfigError(f"initiator {ANYBODY} of {node.name} is everybody: no other may stand beside it")
+    names = [initiator.name for initiator in initiators]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"initiator {twice} of {node.name} is given twice")
     for initiator in initiators:
         if initiator.name == ANYBODY:
             node.chap = initiator.chap

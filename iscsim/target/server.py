@@ -227,6 +227,15 @@ class TargetProtocol(asyncio.Protocol):
             self._transport.resume_reading()
             self.flush()
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What it writes to."""
+        return self._transport
+
+    def use_transport(self, transport: asyncio.Transport) -> None:
+        """Write through ``transport`` from now on, which leads to the same peer: faults step between."""
+        self._transport = transport
+
     def stand_still(self) -> None:
         """The server is paused: what comes stays with the transport."""
         self._transport.pause_reading()
@@ -336,6 +345,11 @@ class TargetServer:
 
     def _factory(self, portal: Portal) -> Callable[[], TargetProtocol]:
         return lambda: TargetProtocol(self, portal)
+
+    @property
+    def protocols(self) -> list[TargetProtocol]:
+        """The connections there are, the oldest first."""
+        return list(self._protocols)
 
     def admit(self, protocol: TargetProtocol) -> None:
         """Remember a connection. One that came too late is closed; one too many takes another's place.

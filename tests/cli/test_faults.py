@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -50,6 +51,54 @@ def test_fault_is_added_fires_is_listed_and_removed(cli: Any, served: tuple[str,
     assert "class=3 detail=1" in listed.stdout
     assert cli("fault", "remove", "login.status-1", *at).code == 0
     assert cli("fault", "list", *at).stderr == "iscsim: no faults\n"
+
+
+def test_key_given_twice_matches_each_or_is_refused(cli: Any, served: tuple[str, Path]) -> None:
+    _, control = served
+    at = ("--control", str(control))
+    assert cli("fault", "add", "task.busy", "--match", "lun=7", "--match", "lun=1", *at).code == 0
+    assert "lun=[7, 1]" in cli("fault", "list", *at).stdout
+    twice = ("-a", "seconds=1", "-a", "seconds=2")
+    cli("fault", "add", "login.delay", *twice, *at).assert_failed(2, "attribute seconds is given twice")
+
+
+def test_every_trigger_can_be_given(cli: Any, served: tuple[str, Path], tmp_path: Path) -> None:
+    portal, control = served
+    at, gate = ("--control", str(control)), tmp_path / "gate"
+    words = ("--after", "0s", "--until", "1h", "--gate", f"file:{gate}", "--per", "session", "--times", "9")
+    assert cli("fault", "add", "medium.read", "--after-bytes", "1", *words, *at).code == 0
+    described = json.loads(cli("fault", "list", "--json", *at).stdout)[0]
+    assert described["scope"] == "session"
+    when = described["when"]
+    assert (when["after"], when["gate"], when["after_bytes"]) == (0, f"file:{gate}", 1)
+    assert 3500 < when["until"] <= 3600
+    cli("fault", "add", "task.busy", "--per", "sesion", *at).assert_failed(2, "did you mean 'session'?")
+    cli("fault", "add", "task.busy", "--after", "soon", *at).assert_failed(2, "not a time: 'soon'")
+    assert cli("fault", "reset", *at).code == 0
+    assert cli("fault", "add", "medium.read", "--gate", f"file:{gate}", *at).code == 0
+    assert cli("read", portal, TARGET, "1").code == 0
+    gate.touch()
+    assert cli("read", portal, TARGET, "1").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("net.blackhol",), "unknown fault 'net.blackhol' (did you mean 'net.blackhole'?)"),
+        (
+            ("login.delay", "-a", "delay=3"),
+            "unknown parameter of login.delay 'delay' (did you mean 'seconds'?)",
+        ),
+        (("task.busy", "--match", "command=RAED"), "command='RAED' can never be true"),
+        (("task.busy", "--match", "portal=10.0.0.1:1"), "nobody has portal='10.0.0.1:1'"),
+        (("lun.hide", "-a", "lun=9"), "nobody has lun=9 (known: 1)"),
+        (("clock.skew", "-a", "host=a", "-a", "offset=1"), "nobody has host='a' (known: none)"),
+    ],
+)
+def test_mistake_is_one_line_with_the_right_name_and_exit_2(
+    cli: Any, served: tuple[str, Path], words: tuple[str, ...], what: str
+) -> None:
+    cli("fault", "add", *words, "--control", str(served[1])).assert_failed(2, what)
 
 
 def test_faults_of_commands_and_of_the_network_reach_a_served_target(

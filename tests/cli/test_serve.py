@@ -44,6 +44,7 @@ def variables(done: Any) -> dict[str, str]:
         ("--initiator", "host", "not an initiator: 'host'"),
         ("--portal", "x:y", "not a portal: 'x:y'"),
         ("--portal", "127.0.0.1:65536", "not one of 0 to 65535"),
+        ("--portal", "3260", "not a portal: '3260' has no host (expected HOST:PORT"),
         ("--redirect", "1=2", "redirection to portal 2: iqn.2026-11.org.iscsim:disk has 1"),
         ("--redirect", "1", "not a redirection: '1'"),
         ("--personality", "emc", "unknown personality 'emc' (known: rfc, lio, tgt)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -61,12 +62,14 @@ def first_screen(process: subprocess.Popen[str]) -> dict[str, list[str]]:
 
 
 def test_first_screen_shows_what_is_served_and_how_to_get_there(serve: Serve) -> None:
-    shown = first_screen(serve("--portal", "127.0.0.1:0", "--lun", "1=64M", "--lun", "7=1M,readonly"))
+    shown = first_screen(
+        serve("--portal", "127.0.0.1:0", "--lun", "1=1T,thin", "--lun", "7=1M,readonly,removable")
+    )
     (portal,) = shown["portal"]
     where, name = portal.removesuffix(",1"), "iqn.2026-11.org.iscsim:disk"
     assert shown["target"] == [f"{name}  (personality rfc)"]
-    assert shown["LUN"][0].startswith("64 MiB, blocks of 512, WWN 36") or "64 MiB" in shown["LUN"][0]
-    assert shown["LUN"][1].endswith(", read-only")
+    assert re.fullmatch(r"1 TiB, blocks of 512, WWN 36[0-9a-f]{31}, thin", shown["LUN"][0])
+    assert re.fullmatch(r"1 MiB, .*, read-only, removable", shown["LUN"][1])
     assert shown["allowed"] == ["every initiator, no CHAP"]
     assert shown["try"] == [
         f"iscsim luns {where} {name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from iscsim.cli.units import UNIT_COLUMNS, unit_row
 from iscsim.initiator import LogicalUnitInfo
@@ -23,6 +24,11 @@ def test_row_has_every_column_and_can_be_json() -> None:
     row = unit_row(UNIT)
     assert set(UNIT_COLUMNS) <= set(row)
     assert json.loads(json.dumps(row)) == row
+
+
+def test_row_says_why_there_is_no_size() -> None:
+    row = unit_row(replace(UNIT, blocks=0, no_capacity="MEDIUM NOT PRESENT"))
+    assert row["capacity"] == "unknown: MEDIUM NOT PRESENT"
 
 
 def test_row_says_size_in_bytes_and_for_people() -> None:

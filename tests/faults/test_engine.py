@@ -87,9 +87,12 @@ def test_firings_are_in_log_trace_and_list(caplog: pytest.LogCaptureFixture) -> 
     ]
     assert [record.getMessage() for record in caplog.records] == [f"{comment} (10.0.0.1:3260)"]
     assert [("fired" in line, '"fired":true' in line) for line in trace.lines] == [
+        (False, False),
         (True, False),
         (True, True),
     ]
+    assert '"event":"armed"' in trace.lines[0]
+    assert '"nth":[2]' in trace.lines[0]
 
 
 def test_log_names_no_more_than_sixteen_firings_of_a_rule(caplog: pytest.LogCaptureFixture) -> None:

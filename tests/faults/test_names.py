@@ -21,6 +21,9 @@ def test_known_name_comes_back() -> None:
         ("NET.REFUSE", ["net.refuse", "tcp.reset"], "did you mean 'net.refuse'?"),
         ("zzz", ["net.refuse", "tcp.reset"], "known: net.refuse, tcp.reset"),
         ("zzz", [], "known: none"),
+        ("delay", ["seconds", "stage"], "did you mean 'seconds'?"),
+        ("seconds", ["target", "s"], "did you mean 's'?"),
+        ("delay", ["delay_s"], "did you mean 'delay_s'?"),
         ("zzz", [f"name{number}" for number in range(50)] + ["z"], "did you mean 'z'?"),
     ],
 )

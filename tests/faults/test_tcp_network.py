@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from iscsim.faults.engine import FaultEngine
 from iscsim.faults.rule import FaultRule
 from iscsim.faults.tcp_network import FaultyNetwork
 from iscsim.lab import LiveTarget
+from iscsim.net import runner
 from iscsim.net.tcp import TCPNetwork
 
 REAL_TIME = True
@@ -195,3 +196,95 @@ async def test_faults_of_a_network_in_memory_are_refused() -> None:
     async with served(engine, "target"):
         with pytest.raises(ConfigError, match=r"net.mtu_blackhole needs the memory network"):
             engine.add("net.mtu_blackhole")
+
+
+# -- faults that step between ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def aside(engine: FaultEngine) -> AsyncIterator[LiveTarget]:
+    """A target whose connections know of faults only when there are some."""
+    engine.network = "tcp"
+    found: list[LiveTarget] = []
+    network = FaultyNetwork(engine, host="here", live=lambda: found[0].server.protocols)
+    async with iscsim.serve(luns={1: "1M"}, network=network) as target:
+        found.append(target)
+        yield target
+
+
+def transports(target: LiveTarget) -> set[str]:
+    return {type(protocol.transport).__name__.lstrip("_") for protocol in target.server.protocols}
+
+
+def in_real_time(main: Callable[[], Coroutine[Any, Any, None]], loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+        runner.run(main())
+    else:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_session_is_left_alone_until_a_fault_of_the_network_is_armed(loop: str) -> None:
+    async def main() -> None:
+        engine = FaultEngine()
+        async with aside(engine) as target:
+            async with iscsim.connect(target.portal, target.name) as session:
+                await session.write(1, lba=0, data=DATA)
+                engine.add("task.busy", command="WRITE (16)").may_not_fire()
+                assert "FaultyTransport" not in transports(target)
+                reading = asyncio.gather(*(session.read(1, lba=0, blocks=64) for _ in range(16)))
+                await asyncio.sleep(0)
+                rule = engine.add("net.latency", delay=0.05)
+                assert transports(target) == {"FaultyTransport"}
+                assert await reading == [DATA] * 16
+                begun = time.monotonic()
+                assert await session.read(1, lba=0, blocks=64) == DATA
+                assert time.monotonic() - begun > 0.09
+                assert rule.fired
+                engine.reset()
+                assert await session.read(1, lba=0, blocks=64) == DATA
+            async with iscsim.connect(target.portal, target.name) as session:
+                assert "FaultyTransport" not in transports(target)
+
+    in_real_time(main, loop)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("name", ["tcp.reset", "tcp.fin"])
+def test_fault_ends_a_session_that_was_there_before(name: str, loop: str) -> None:
+    async def main() -> None:
+        engine = FaultEngine()
+        async with aside(engine) as target:
+            async with iscsim.connect(target.portal, target.name) as session:
+                await session.read(1, lba=0, blocks=1)
+                rule = engine.add(name, portal=target.portal)
+                with pytest.raises(SessionFailed):
+                    await session.read(1, lba=0, blocks=1)
+                assert rule.fired == 1
+            await asyncio.sleep(0.05)
+            assert target.server.protocols == []
+
+    in_real_time(main, loop)
+
+
+async def test_who_does_not_read_is_still_waited_for_when_faults_step_between() -> None:
+    engine = FaultEngine()
+    async with aside(engine) as target, iscsim.connect(target.portal, target.name) as session:
+        (protocol,) = target.server.protocols
+        protocol.stand_still()
+        reading = asyncio.ensure_future(session.read(1, lba=0, blocks=64))
+        await asyncio.sleep(0.05)
+        engine.add("tcp.slicer", avg=1000)
+        protocol.go_on()
+        assert await reading == bytes(64 * 512)
+
+
+async def test_fault_of_accepting_meets_connections_that_come_later() -> None:
+    engine = FaultEngine()
+    async with aside(engine) as target, iscsim.connect(target.portal, target.name):
+        rule = engine.add("tcp.accept_stall", delay=0.1)
+        begun = time.monotonic()
+        async with iscsim.connect(target.portal, target.name):
+            assert time.monotonic() - begun > 0.09
+        assert rule.fired == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from faults.world import SmallWorld
 
+from iscsim.errors import FaultError
 from iscsim.faults.kinds import KINDS, FaultKind, Parameter, add_kind
 from iscsim.faults.occasion import Hook
 from iscsim.faults.seconds import Seconds
@@ -87,3 +88,17 @@ async def test_what_was_armed_before_the_timers_happens(world: SmallWorld, happe
     Timers(world.engine, world)
     await asyncio.sleep(2)
     assert happened == [("ring", 1.0)]
+
+
+async def test_what_cannot_be_done_fails_the_test_and_nothing_else(
+    world: SmallWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = world.fault("lun.hide", lun=1).after(1).may_not_fire()
+    world.target.lun_map.remove(1)
+    await asyncio.sleep(2)
+    assert (rule.fired, world.engine.unfired()) == (1, [])
+    with pytest.raises(FaultError, match=r"^lun.hide-1: there is no LUN 1$"):
+        world.engine.check()
+    assert [record.getMessage() for record in caplog.records][-1] == "lun.hide-1: there is no LUN 1"
+    world.engine.reset()
+    world.engine.check()

@@ -28,6 +28,21 @@ def test_lines_are_json_with_sorted_keys_and_hashed(tmp_path: Path) -> None:
     assert trace.sha256 == hashlib.sha256(written).hexdigest()
 
 
+def test_line_for_later_has_its_own_time_and_the_details_of_the_next_line_s() -> None:
+    now, details = [1.0], {"n": 1}
+    trace = Trace(lambda: now[0])
+    trace.add_later("armed", lambda: details)
+    now[0], details["n"] = 2.0, 2
+    trace.add("b")
+    trace.add_later("armed", lambda: details)
+    assert trace.sha256 == hashlib.sha256("".join(f"{line}\n" for line in trace.lines).encode()).hexdigest()
+    assert trace.lines == [
+        '{"at":1.0,"event":"armed","n":2}',
+        '{"at":2.0,"event":"b"}',
+        '{"at":2.0,"event":"armed","n":2}',
+    ]
+
+
 async def run(seed: int) -> str:
     """Something with much chance in it; the hash of its trace."""
     async with SmallWorld(seed) as world:

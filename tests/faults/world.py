@@ -110,6 +110,7 @@ class SmallWorld:
         self.network = MemoryNetwork()
         self.array = self.network.add_host("array", "10.245.47.95", "10.245.47.96")
         self.compute = self.network.add_host("compute", "10.245.47.93", "10.245.47.98")
+        self.hosts: dict[str, Any] = {}
         self.wire = Wire()
         self.network.recorder = self.wire
         self._serving: dict[str, Any] = {"target": TARGET, "luns": {1: "1M"}, "portals": PORTALS} | serving

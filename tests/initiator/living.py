@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from iscsim.capture import read_packets
+from iscsim.capture.frames import ACK, SYN, parse_segment
 from iscsim.capture.ladder import pcap_events
 from iscsim.initiator.initial_login import LoginAttempt
 from iscsim.initiator.recovering_session import RecoveringSession
@@ -84,3 +86,13 @@ def seconds_of(pcap: Path, kind: type[PDU], where: Callable[[Any], bool] = lambd
         for event in pcap_events(pcap)
         if isinstance(event.content, kind) and where(event.content)
     ]
+
+
+def connections_of(pcap: Path) -> list[float]:
+    """When each TCP connection was begun, answered or not, to a tenth of a second."""
+    first: dict[tuple[str, int], float] = {}
+    for packet in read_packets(pcap):
+        segment = parse_segment(packet.link_type, packet.data)
+        if segment is not None and segment.flags & (SYN | ACK) == SYN:
+            first.setdefault(segment.source, round(packet.timestamp_ns / 1e9, 1))
+    return list(first.values())

@@ -499,3 +499,36 @@ def test_data_nobody_asked_for_find_no_home(ladder: Any) -> None:
     assert task.buffer is None
     ladder.core.receive_data(wire[100:], 0.0)
     assert "4096 were expected" in ladder.failure
+
+
+# -- what a response says of the whole -------------------------------------------------------------
+
+
+def test_response_that_counts_more_data_than_came_ends_the_connection(ladder: Any) -> None:
+    _, data_in = read(ladder)
+    ladder >> data_in(data=bytes(512))
+    ladder >> SCSIResponse(initiator_task_tag=data_in().initiator_task_tag, exp_data_sn=2)
+    assert "ExpDataSN 2 after 1 PDUs" in ladder.failure
+
+
+@pytest.mark.parametrize("exp_data_sn", [0, 1])
+def test_response_may_count_what_came_or_nothing(ladder: Any, exp_data_sn: int) -> None:
+    task, data_in = read(ladder)
+    ladder >> data_in(data=DATA, final=True)
+    ladder >> SCSIResponse(initiator_task_tag=data_in().initiator_task_tag, exp_data_sn=exp_data_sn)
+    assert task.data_in == DATA
+
+
+def test_response_may_count_r2ts_too(solicited: Any) -> None:
+    task, sent, r2t = write(solicited, DATA)
+    solicited >> r2t(0, 2048) >> r2t(2048, 2048, r2t_sn=1)
+    solicited >> SCSIResponse(initiator_task_tag=sent[0].initiator_task_tag, exp_data_sn=2)
+    assert (task.error, task.asked) == (None, 4096)
+
+
+def test_status_of_a_bidirectional_command_comes_in_a_response(ladder: Any) -> None:
+    ladder.submit(data_out=b"x" * 512, data_in_length=1024)
+    (command,) = ladder.sent()
+    tag = command.initiator_task_tag
+    ladder >> SCSIDataIn(initiator_task_tag=tag, final=True, status_present=True, data=bytes(1024))
+    assert "which sends data too" in ladder.failure

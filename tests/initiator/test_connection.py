@@ -293,6 +293,34 @@ def test_other_traffic_is_a_sign_of_life_too(new_ladder: Any) -> None:
     assert not ladder.core.closing
 
 
+def test_another_ping_is_not_sent_while_one_is_not_answered(new_ladder: Any) -> None:
+    """A target that talks, and answers no ping, is not sent more and more of them."""
+    ladder = new_ladder(timeouts=Timeouts(ping_interval_s=5, ping_timeout_s=3))
+    ladder.wait(5)
+    assert len(ladder.sent()) == 1
+    ladder.now = 7.0
+    ladder >> NOPIn()
+    for second in (8, 12, 14):
+        ladder.wait(second)
+    assert (ladder.sent(), ladder.core.closing) == ([], False)
+    ladder.wait(15)  # 7 s, and 5 + 3 of silence
+    assert "no answer to a ping within 3 s" in ladder.failure
+
+
+def test_what_the_login_agreed_on_is_the_time_to_wait_for_the_next(new_ladder: Any) -> None:
+    assert new_ladder({"DefaultTime2Wait": "5"}).core.time2wait == 5
+
+
+@pytest.mark.parametrize(("response", "time2wait"), [(0, 2), (1, 2), (2, 30), (3, 30)])
+def test_logout_that_leaves_something_behind_says_how_long_to_wait(
+    ladder: Any, response: int, time2wait: int
+) -> None:
+    ladder.core.logout(Logout())
+    (request,) = ladder.sent()
+    ladder >> LogoutResponse(initiator_task_tag=request.initiator_task_tag, response=response, time2wait=30)
+    assert ladder.core.time2wait == time2wait
+
+
 def test_without_an_interval_there_are_no_pings(new_ladder: Any) -> None:
     ladder = new_ladder(timeouts=Timeouts(ping_interval_s=0))
     assert ladder.core.next_deadline() is None

@@ -21,6 +21,7 @@ from iscsim.pdu import (
     SCSIResponse,
     TaskManagementFunction,
     TextRequest,
+    TextResponse,
 )
 from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.session.events import PDURejected
@@ -98,6 +99,16 @@ def test_negotiation_request_is_answered_with_an_empty_text(ladder: Any) -> None
     assert (request.data, request.final) == (b"", True)
 
 
+def test_negotiations_that_are_asked_for_do_not_pile_up(ladder: Any) -> None:
+    for _ in range(3):
+        ladder >> AsyncMessage(async_event=4, parameter_3=3)
+    (request,) = ladder.sent()
+    ladder >> TextResponse(initiator_task_tag=request.initiator_task_tag, final=True)
+    assert (ladder.sent(), len(ladder.core.requests)) == ([], 0)
+    ladder >> AsyncMessage(async_event=4, parameter_3=3)
+    assert len(ladder.sent()) == 1
+
+
 def test_terminated_tasks_are_acknowledged(ladder: Any) -> None:
     ladder >> AsyncMessage(async_event=5, lun=LUN)
     (answer,) = ladder.sent()
@@ -123,6 +134,15 @@ def test_rejected_command_ends_and_its_place_is_plugged(ladder: Any) -> None:
     assert plug.initiator_task_tag != RESERVED_TAG
     ladder >> NOPIn(initiator_task_tag=plug.initiator_task_tag)
     assert not ladder.core.closing
+
+
+def test_rejecting_again_what_has_ended_makes_no_more_requests(ladder: Any) -> None:
+    ladder.submit()
+    (command,) = ladder.sent()
+    for _ in range(3):
+        ladder >> Reject(reason=RejectReason.COMMAND_NOT_SUPPORTED, data=command.header())
+    (plug,) = ladder.sent()
+    assert list(ladder.core.requests) == [plug.initiator_task_tag]
 
 
 def test_place_the_target_counts_is_not_plugged(ladder: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from initiator.living import PORTALS, World, in_world, seconds_of
+from initiator.living import PORTALS, World, connections_of, in_world, seconds_of
 
 from iscsim.errors import ConfigError, LoginFailed
 from iscsim.initiator import InitialLoginFailed
@@ -143,19 +143,23 @@ def test_time2wait_after_a_loss_the_login_is_tried(tmp_path: Path) -> None:
         ("login.status", {"class_": 2, "detail": 1}, [2, 4, 6, 8, 10, 12], True),
     ],
 )
-def test_back_off(fault: str, parameters: dict[str, Any], began: list[float], came_up: bool) -> None:
+def test_back_off(
+    fault: str, parameters: dict[str, Any], began: list[float], came_up: bool, tmp_path: Path
+) -> None:
+    pcap = tmp_path / "back-off.pcapng"
+
     async def main(world: World) -> None:
         session = await world.begin()
         world.lab.fault(fault, **parameters)
         session.drop("the test wants it")
         await asyncio.sleep(began[-1] + 1)
         assert world.states == [(0.0, FAILED)]
-        assert world.began[: len(began) - 1] == pytest.approx(began[:-1], abs=0.5)
         assert set(world.came_up) == {came_up}
         world.lab.heal()
         assert await session.recovered(20)
 
-    in_world(main)
+    in_world(main, pcap)
+    assert connections_of(pcap)[: len(began) + 1] == pytest.approx([0, *began], abs=0.5)
 
 
 def test_a_session_does_not_care_how_often_the_login_failed() -> None:
@@ -377,6 +381,19 @@ def test_replacement_timeout_counts_from_the_first_loss_through_every_failed_log
         assert world.states == [(0.0, FAILED), (120.0, FREE)]
         assert len(world.attempts) == pytest.approx(60, abs=1)
         world.lab.heal()
+
+    in_world(main)
+
+
+def test_a_login_that_works_ends_the_countdown_and_the_next_loss_begins_another() -> None:
+    async def main(world: World) -> None:
+        session = await world.begin()
+        session.drop("once")
+        await asyncio.sleep(100)
+        session.drop("twice")
+        await asyncio.sleep(100)  # 120 s after the first, and not after the second
+        assert [state for _, state in world.states] == [FAILED, LOGGED_IN] * 2
+        await session.read(1, 0, 1)
 
     in_world(main)
 
@@ -608,6 +625,25 @@ def test_recovered_says_whether_there_is_a_session() -> None:
         assert await session.ping(b"hello") == b"hello"
 
     in_world(main)
+
+
+def test_nobody_waits_for_a_login_that_an_error_of_ours_has_ended(caplog: Any) -> None:
+    async def main(lab: Lab) -> None:
+        calls: list[object] = []
+
+        def fail(attempt: object) -> None:
+            calls.append(attempt)
+            if len(calls) > 1:
+                raise ZeroDivisionError("the caller's mistake")
+
+        session = await lab.host("compute").log_in(await lab.target(portals=PORTALS), on_attempt=fail)
+        session.drop("the test wants it")
+        with pytest.raises(TransportFailed):
+            await session.read(1, 0, 1)
+        assert (session.given_up, session.state) == (True, FREE)
+        assert "cannot go on" in caplog.text
+
+    Lab.run(main)
 
 
 def test_close_ends_the_login_and_what_waits() -> None:

@@ -9,7 +9,7 @@ from iscsim.initiator.client import connect
 from iscsim.initiator.scan import LogicalUnitInfo, lun_number, scan
 from iscsim.scsi.inquiry import DeviceType, StandardInquiry
 from iscsim.scsi.logical_unit import LogicalUnit
-from iscsim.scsi.sense import CommandFailed
+from iscsim.scsi.sense import ASC, CommandFailed, Sense, SenseKey
 from iscsim.scsi.store import MemoryStore
 
 WWN = "6006016015e03a00ab2df25bb82d0ea9"
@@ -95,6 +95,20 @@ async def test_well_known_unit_is_passed_over() -> None:
 @pytest.mark.parametrize("error", [CommandFailed(2), ValueError("4 bytes")])
 async def test_unit_that_talks_nonsense_is_left_out(error: Exception) -> None:
     assert await scanned(inquiry=error) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (CommandFailed(2, Sense.of(SenseKey.NOT_READY, ASC.MEDIUM_NOT_PRESENT)), "MEDIUM NOT PRESENT"),
+        (CommandFailed(8), "BUSY"),
+        (ValueError("4 bytes of capacity"), "4 bytes of capacity"),
+    ],
+)
+async def test_unit_without_capacity_says_why(error: Exception, why: str) -> None:
+    (unit,) = await scanned(capacity=error)
+    assert unit.size == 0
+    assert why.lower() in unit.no_capacity.lower()
 
 
 async def test_controller_has_no_capacity() -> None:

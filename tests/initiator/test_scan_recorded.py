@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from initiator.recorded_target import LIO, OPEN_ISCSI, OS_BRICK, Exchange, RecordedTarget, exchanges
 
-from iscsim.initiator.scsi_device import HCTL
+from iscsim.initiator.device_state import HCTL
 from iscsim.initiator.scsi_host import SCSIHost
 from iscsim.scsi.opcode import Opcode
 

@@ -387,3 +387,33 @@ async def test_logout_twice_is_no_error(session: Session) -> None:
     await session.close()
     with pytest.raises(SessionFailed):
         await session.ping()
+
+
+# -- for who recovers ------------------------------------------------------------------------------
+
+
+async def test_a_session_that_is_dropped_says_why_to_what_was_under_way(session: Session) -> None:
+    await session.test_unit_ready(1)
+    read = asyncio.ensure_future(session.read(1, 0, 8))
+    await asyncio.sleep(0)
+    session.drop("enough of it")
+    with pytest.raises(SessionFailed, match="enough of it"):
+        await read
+    assert session.has_ended
+    assert str(session.failure) == "enough of it"
+
+
+async def test_abort_of_a_task_that_is_not_under_way_needs_no_target(session: Session) -> None:
+    abort = TaskManagementFunction.ABORT_TASK
+    task = CommandTask(bytes(8), cdb.test_unit_ready())
+    assert session.abort_locally(abort, task) == TaskManagementResponseCode.TASK_DOES_NOT_EXIST
+    assert session.abort_locally(TaskManagementFunction.LOGICAL_UNIT_RESET, task) is None
+    window = session._core.numbers.max_cmd_sn - session._core.numbers.cmd_sn + 1
+    await session.test_unit_ready(1)
+    tasks = [CommandTask(bytes(8), cdb.test_unit_ready()) for _ in range(window + 1)]
+    runs = [asyncio.ensure_future(session.run(each)) for each in tasks]
+    await asyncio.sleep(0)
+    assert session.abort_locally(abort, tasks[0]) is None
+    assert session.abort_locally(abort, tasks[-1]) == TaskManagementResponseCode.FUNCTION_COMPLETE
+    done = await asyncio.gather(*runs, return_exceptions=True)
+    assert [type(each) for each in done] == [CommandTask] * window + [CommandAborted]

@@ -91,3 +91,11 @@ async def test_into_is_kept_when_a_read_is_repeated() -> None:
 async def test_execute_gives_the_result_of_what_ended() -> None:
     result = await Disk(zeros).execute(1, cdb.inquiry(), data_in_length=255)
     assert (result.status, len(result.data_in)) == (Status.GOOD, 255)
+
+
+async def test_a_write_the_target_did_not_ask_for_cannot_have_been_written() -> None:
+    def half(task: CommandTask) -> None:
+        task.asked = 512
+
+    with pytest.raises(TransferIncomplete, match="moved 512 of 1024"):
+        await Disk(half).write(1, 0, bytes(1024))

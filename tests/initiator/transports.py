@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from iscsim.errors import ISCSIError
 from iscsim.initiator.session_state import SessionState, SessionStateChanged
 from iscsim.initiator.task import CommandAborted, CommandTask
+from iscsim.net.virtual_loop import VirtualLoop
 from iscsim.pdu import TaskManagementFunction, TaskManagementResponseCode
 from iscsim.scsi.sense import Sense
 from iscsim.scsi.status import Status
 from iscsim.session.events import Event
 
 NEVER = "never answered"
-Answer = int | Sense | ISCSIError | str
+
+
+def virtual(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run ``main`` in virtual time that begins at 0."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+Answer = int | Sense | ISCSIError | str | bytes
+Result = TypeVar("Result")
 
 
 @dataclass
 class ScriptedTransport:
     """Answers commands from ``answers`` in turn, with GOOD when they are used up; notes all it was asked.
 
-    An answer is a status, sense data, an error, or NEVER. ``managed`` are the answers to task management
-    functions: response codes, errors or NEVER. A command ends ``latency_s`` after it began.
+    An answer is a status, sense data, an error, bytes that were read, or NEVER. ``managed`` are the answers
+    to task management functions: response codes, errors or NEVER. A command takes ``latency_s``.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -43,10 +57,6 @@ class ScriptedTransport:
     """Asked first: None leaves it to the script."""
 
     @property
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    @property
     def names(self) -> list[str]:
         """What was sent, by command and function."""
         return [name for _, name in self.log]
@@ -56,8 +66,8 @@ class ScriptedTransport:
         return [round(at, 1) for at, each in self.log if each == name]
 
     async def run_once(self, task: CommandTask, timeout_s: float | None = None) -> CommandTask:
-        self.sent.append((self.now, task))
-        self.log.append((self.now, task.name.partition(" to ")[0]))
+        self.sent.append((now(), task))
+        self.log.append((now(), task.name.partition(" to ")[0]))
         ended = self.under_way[task] = asyncio.get_running_loop().create_future()
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         try:
@@ -65,7 +75,9 @@ class ScriptedTransport:
             if answer == NEVER:
                 await ended
             else:
-                await asyncio.sleep(self.latency_s)
+                await asyncio.wait((ended,), timeout=self.latency_s)
+                if ended.done():
+                    ended.result()
         finally:
             self.under_way.pop(task, None)
         if isinstance(answer, ISCSIError):
@@ -83,7 +95,7 @@ class ScriptedTransport:
         self, function: int, lun: Any = 0, *, task: CommandTask | None = None, timeout_s: float | None = None
     ) -> int:
         name = TaskManagementFunction(function).name.replace("_", " ")
-        self.log.append((self.now, name))
+        self.log.append((now(), name))
         answer = self.managed.pop(0) if self.managed else self.usual_management
         if answer == NEVER:
             await asyncio.sleep(timeout_s or 0)
@@ -101,7 +113,7 @@ class ScriptedTransport:
             ended.set_exception(error)
 
     def drop(self, reason: str) -> None:
-        self.log.append((self.now, "session drop"))
+        self.log.append((now(), "session drop"))
         for task in list(self.under_way):
             self.end(task, CommandAborted("the session was dropped"))
         self.change(SessionState.FAILED, reason)
@@ -120,8 +132,10 @@ class ScriptedTransport:
         return self.comes_back
 
 
-def _end(task: CommandTask, answer: int | Sense | str) -> None:
-    if isinstance(answer, Sense):
+def _end(task: CommandTask, answer: int | Sense | str | bytes) -> None:
+    if isinstance(answer, bytes):
+        task.data_in = answer
+    elif isinstance(answer, Sense):
         task.status, task.sense_data = Status.CHECK_CONDITION, answer.encode()
     else:
         task.status = int(answer)

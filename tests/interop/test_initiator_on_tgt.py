@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 
 import iscsim
 from iscsim.errors import LoginFailed
+from iscsim.initiator import NodeSettings, SessionStateChanged, log_in
 from iscsim.pdu import TaskManagementFunction
 from iscsim.scsi.inquiry import DeviceType
 from iscsim.scsi.sense import CommandFailed
@@ -49,10 +52,11 @@ class Tgt:
     control: str
     disk: Path
 
-    def admin(self, *arguments: str) -> None:
-        """Run tgtadm on this tgtd."""
+    def admin(self, *arguments: str) -> str:
+        """Run tgtadm on this tgtd: what it says."""
         command = ["tgtadm", "--control-port", CONTROL_PORT, "--lld", "iscsi", *arguments]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=10)
+        done = subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=10)
+        return done.stdout.decode()
 
     @property
     def portals(self) -> list[str]:
@@ -137,6 +141,48 @@ def tgt_with_chap(tgt: Tgt) -> Tgt:
 
 def login(portal: str, **options: Any) -> Any:
     return iscsim.connect(portal, TARGET, initiator_name=INITIATOR, login_timeout_s=DEADLINE_S, **options)
+
+
+def kill_connections(tgt: Tgt) -> int:
+    """Have tgtd close every connection; how many there were."""
+    shown = tgt.admin("--op", "show", "--mode", "conn", "--tid", "1")
+    numbers = re.findall(r"Session: (\d+)\s+Connection: (\d+)", shown)
+    for sid, cid in numbers:
+        tgt.admin("--op", "delete", "--mode", "conn", "--tid", "1", "--sid", sid, "--cid", cid)
+    return len(numbers)
+
+
+async def test_a_session_that_lives_outlives_its_connections(tgt: Tgt) -> None:
+    changes: list[str] = []
+    async with asyncio.timeout(2 * DEADLINE_S):
+        async with await log_in(tgt.portals[0], TARGET, initiator_name=INITIATOR) as session:
+            session.listeners.append(
+                lambda event: changes.append(event.state) if isinstance(event, SessionStateChanged) else None
+            )
+            for lba in range(0, 24, 8):
+                pattern = random.Random(lba).randbytes(4096)
+                await session.write(1, lba, pattern)
+                assert kill_connections(tgt) == 1
+                assert bytes(await session.read(1, lba, 8)) == pattern
+    assert changes == ["FAILED", "LOGGED_IN"] * 3 + ["FREE"]
+
+
+async def test_a_target_that_stands_still_is_noticed_by_a_ping(tgt: Tgt) -> None:
+    changes: list[str] = []
+    settings = NodeSettings(noop_out_interval=1, noop_out_timeout=1, login_timeout=3)
+    async with asyncio.timeout(2 * DEADLINE_S):
+        async with await log_in(
+            tgt.portals[0], TARGET, initiator_name=INITIATOR, settings=settings
+        ) as session:
+            session.listeners.append(
+                lambda event: changes.append(event.reason) if isinstance(event, SessionStateChanged) else None
+            )
+            await session.write(1, 0, b"x" * 512)
+            tgt.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(5)
+            tgt.process.send_signal(signal.SIGCONT)
+            assert bytes(await session.read(1, 0, 1)) == b"x" * 512
+    assert changes[0] == "no answer to a ping within 1 s"
 
 
 async def test_discovery_names_the_target_and_the_portal_asked(tgt: Tgt) -> None:

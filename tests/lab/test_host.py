@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from iscsim import ConfigError, ConnectionFailed
+from iscsim import BrokenInvariant, ConfigError, ConnectionFailed
 from iscsim.lab import Lab
 
 
@@ -56,3 +57,28 @@ def test_attach_takes_no_other_thing(volume: Any) -> None:
             await lab.host("compute").attach(volume)
 
     Lab.run(main)
+
+
+def test_session_that_lives_is_in_the_trace_with_every_change() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target()
+        session = await lab.host("compute").log_in(target)
+        session.drop("the test wants it")
+        assert await session.recovered()
+        await session.close()
+        events = [json.loads(line) for line in lab.trace.lines]
+        states = [each["state"] for each in events if each["event"] == "session state"]
+        assert states == ["FAILED", "LOGGED_IN", "FREE"]
+        assert [each["event"] for each in events].count("login") == 2
+
+    Lab.run(main)
+
+
+def test_session_that_lives_and_is_left_behind_is_noticed() -> None:
+    async def main(lab: Lab) -> None:
+        session = await lab.host("compute").log_in(await lab.target())
+        session.drop("the test wants it")
+        assert await session.recovered()
+
+    with pytest.raises(BrokenInvariant, match="compute left a session behind"):
+        Lab.run(main)

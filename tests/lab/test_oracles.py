@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from iscsim.lab.oracles import Excuses
+from typing import Any, ClassVar
+
+from iscsim.lab.oracles import Excuses, Oracles
 
 
 def fired(**known: object) -> Excuses:
@@ -40,3 +42,15 @@ def test_fault_that_did_not_fire_excuses_nobody() -> None:
     excuses = Excuses()
     excuses.learn({"event": "fault", "fired": False, "rule": "x", "portal": "a:1"})
     assert not excuses.connection("a:1", "b:2")
+
+
+class Kept:
+    """A session of a target without connections."""
+
+    initiator_name = "iqn.2026-11.test:compute"
+    connections: ClassVar[dict[int, Any]] = {}
+
+
+def test_session_without_connections_is_at_its_end() -> None:
+    sessions: Any = [Kept()]
+    assert Oracles().problems(sessions) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -90,3 +91,47 @@ def test_faults_that_have_nothing_to_do_with_it_are_left_out() -> None:
     names = ["ua.power_on", "net.refuse", "tcp.slicer", "net.dup"]
     plan = scenario({"do": "scan"}, faults=[{"name": name} for name in names])
     assert [fault["name"] for fault in shrink_faults(plan).faults] == ["net.refuse"]
+
+
+@pytest.mark.parametrize(("step", "seconds"), [({}, 122), ({"login_timeout": 5}, 42)])
+def test_retries_are_open_iscsi_s_patience(step: dict[str, Any], seconds: float) -> None:
+    login = {"do": "login", "retries": 8, "expect": "InitialLoginFailed", "message": "(8 - ", **step}
+    outcome = play(scenario(login, faults=[{"name": "net.blackhole"}]))
+    assert outcome.problems == []
+    assert outcome.duration_s == pytest.approx(seconds, abs=0.1)
+
+
+def test_shrinking_looks_for_the_same_failure_and_no_other() -> None:
+    """Without any fault it fails too: then the login works."""
+    faults = [{"name": "login.delay", "seconds": 20}, {"name": "ua.power_on"}, {"name": "net.dup"}]
+    plan = scenario({"do": "login", "expect": "LoginFailed"}, faults=faults)
+    assert play(plan).failures == ["step 1 (login): ConnectionFailed"]
+    assert [fault["name"] for fault in shrink_faults(plan).faults] == ["login.delay"]
+    assert shrink_faults(plan.with_faults([])).faults == []
+
+
+@pytest.mark.parametrize(
+    ("step", "failure"),
+    [
+        ({"do": "login", "expect": "LoginFailed"}, "step 1 (login): it worked"),
+        ({"do": "sleep", "seconds": 2, "takes": 1}, "step 1 (sleep): its time"),
+        ({"do": "login"}, "host left a session behind: "),
+    ],
+)
+def test_failure_is_told_without_its_details(step: dict[str, Any], failure: str) -> None:
+    (found,) = play(scenario(step)).failures
+    assert found.startswith(failure)
+    assert not re.search(r"\d+\.\d+", found)
+
+
+def test_fault_that_never_matched_is_part_of_the_trace(tmp_path: Path) -> None:
+    faults = [[], [{"name": "medium.write"}], [{"name": "medium.write", "when": {"nth": [7]}}]]
+    found = []
+    for number, each in enumerate(faults):
+        path = tmp_path / f"{number}.jsonl"
+        outcome = play(scenario({"do": "scan"}, faults=each), trace=path)
+        text = path.read_text(encoding="utf-8")
+        assert outcome.trace_lines == text.count("\n")
+        assert outcome.sha256 == hashlib.sha256(text.encode()).hexdigest()
+        found.append(outcome.sha256)
+    assert len(set(found)) == 3

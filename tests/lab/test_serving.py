@@ -97,6 +97,49 @@ async def test_description_with_a_mistake_is_refused() -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"portals": []}, "portals is .., expected their number from 1"),
+        ({"portals": 0}, "portals is 0, expected"),
+        ({"portals": True}, "portals is True, expected"),
+        ({"portals": "127.0.0.1:0"}, "expected their number from 1, or a list"),
+        ({"portals": [3260]}, "or a list as"),
+        ({"luns": ["64M"]}, "luns is .'64M'., expected LUNs and what they are"),
+        ({"luns": {1: 64}}, "as in {1: '64M'}"),
+        ({"initiators": "iqn.2026-11.test:a"}, "initiators is 'iqn.2026-11.test:a', expected a list"),
+        ({"target": 3}, "target is 3, expected a name"),
+    ],
+)
+async def test_description_of_another_kind_is_refused_in_one_line(given: Any, said: str) -> None:
+    with pytest.raises(iscsim.ConfigError, match=said):
+        async with iscsim.serve(**given):
+            pass
+    given = {"name": given.pop("target"), **given} if "target" in given else given
+    async with iscsim.Lab(network="tcp") as lab:
+        with pytest.raises(iscsim.ConfigError, match=said):
+            await lab.target(**given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("10.0.0.1:0",), "expected HOST:PORT without"),
+        ((3,), "redirection to 3: expected HOST:PORT, or None"),
+        (("10.0.0.1", 2), "has 2 portals, from 0, and no portal 2"),
+        (("10.0.0.1", -1), "no portal -1"),
+        ((None, True), "no portal True"),
+        ((None, "10.0.0.1"), "no portal '10.0.0.1'"),
+    ],
+)
+async def test_redirection_that_makes_no_sense_is_refused(arguments: Any, said: str) -> None:
+    async with serve(portals=2) as target:
+        with pytest.raises(iscsim.ConfigError, match=said):
+            target.redirect(*arguments)
+        with pytest.raises(iscsim.ConfigError, match="permanent is 'yes'"):
+            target.redirect("10.0.0.1", permanent="yes")  # type: ignore[arg-type]
+
+
 async def test_everybody_is_asked_to_log_out_and_does() -> None:
     async with serve(portals=2) as target:
         async with connect(target.portals[0], target.name), connect(target.portals[1], target.name):

@@ -88,7 +88,20 @@ def test_portals_are_read_and_shown(text, address, shown):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":3260", "2001:db8::1", "[2001:db8::1", "host:port", "a b:1", "host/3260", "a..b", "x" * 64]
+    "text",
+    [
+        "",
+        ":3260",
+        "2001:db8::1",
+        "[2001:db8::1",
+        "host:port",
+        "a b:1",
+        "host/3260",
+        "a..b",
+        "x" * 64,
+        "3260",
+        "3260:3260",
+    ],
 )
 def test_what_is_no_portal(text):
     with pytest.raises(ConfigError, match="not a portal"):

@@ -140,6 +140,10 @@ def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
         (ServeConfig(targets=[TargetConfig(name="disk")]), "not an iSCSI name"),
         (ServeConfig(targets=[TargetConfig(portals=["x:y"])]), "not a portal"),
         (ServeConfig(targets=[TargetConfig(initiators=["*", "iqn.2026-11.test:a"])]), "is everybody"),
+        (
+            ServeConfig(targets=[TargetConfig(initiators=["iqn.2026-11.test:a"] * 2)]),
+            "test:a of .* given twice",
+        ),
         (ServeConfig(targets=[TargetConfig(portals=["127.0.0.1"] * 2)]), "127.0.0.1 of .* is given twice"),
         (ServeConfig(targets=[TargetConfig(luns=["1=1M", "1=1M"])]), "LUN 1 is mapped already"),
         (ServeConfig(targets=[TargetConfig(), TargetConfig()]), "exists already"),
