@@ -25,7 +25,6 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 SHELLS = {"target.server", "target.admin"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
 SHELLS |= {"initiator.load.engine"}
-SHELLS |= {"initiator.recovering_session"}
 SHELLS |= {
     "initiator.scsi_device",
     "initiator.scsi_host",
@@ -36,6 +35,7 @@ SHELLS |= {
     "initiator.error_handling",
 }
 SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
+SHELLS |= {"initiator.recovering_session", "initiator.relogin"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}
 
