@@ -198,8 +198,8 @@ class MultipathDaemon:
 
     async def _check_now(self, device: MultipathDevice, paths: list[Path]) -> None:
         for path in paths:
-            path.check_interval = path.tick = device.settings.polling_interval
             await check(device, path)
+            path.check_interval = path.tick = device.settings.polling_interval
 
     async def check_all(self) -> None:
         """Check every path now, in turn, as ``multipath -ll`` and ``multipathd reconfigure`` do."""

@@ -42,7 +42,7 @@ Row = tuple["MultipathDevice", Path]
 
 def format_size(size: int) -> str:
     """As ``multipath`` shows it: ``3.0G``, ``512K``, ``64M``; one decimal below 10."""
-    value, unit = size // 512 / 2, 0
+    value, unit = float(size // 1024), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.1f}{_UNITS[unit]}" if value < 10 else f"{value:.0f}{_UNITS[unit]}"
