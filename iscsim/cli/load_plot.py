@@ -69,7 +69,7 @@ def draw(outcome: LoadOutcome, title: str, path: Path) -> None:
         for each in (throughput, latency):
             _mark(each, outcome)
         latency.set_xlabel("seconds since the load began")
-        latency.set_xlim(0, outcome.elapsed_s)
+        latency.set_xlim(0, outcome.elapsed_s or 1)
         figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_WIDTH)), fontsize=10)
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
@@ -77,7 +77,7 @@ def draw(outcome: LoadOutcome, title: str, path: Path) -> None:
             raise EnvironmentFailure(f"--plot {path}: {error.strerror}") from error
 
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
