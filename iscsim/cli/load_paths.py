@@ -137,11 +137,12 @@ async def _open_path(
 
 
 def _one_path(path: _OpenPath) -> LoadUnit:
-    from iscsim.initiator.load.paths import UnitOfPath
+    from iscsim.initiator.load.paths import UnitOfRecoveringSession
 
     if path.unit.block_size:
         path.session.learn_block_size(path.unit, path.unit.block_size)
-    return LoadUnit(UnitOfPath(path.session, path.unit), path.unit, [path])
+    device = UnitOfRecoveringSession(path.session, path.unit, path.unit.block_size)
+    return LoadUnit(device, path.unit, [path])
 
 
 async def _joined(

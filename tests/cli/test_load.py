@@ -260,7 +260,8 @@ async def test_lost_path_is_noted_and_costs_nothing(cli: Any, target: iscsim.Liv
     pulled = asyncio.ensure_future(pull())
     found = await document(cli, target.portal, target.name, 1, *options, *quick, "--range", "1M")
     await pulled
-    assert [event["kind"] for event in found["events"]] in (["path lost", "path back"], [])
+    kinds = [event["kind"] for event in found["events"]]  # how far it comes is the machine's affair
+    assert kinds == ["path lost", "path back"][: len(kinds)]
     assert (found["errors"], found["data_errors"]) == (0, 0)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from iscsim.errors import ISCSIError
+from iscsim.errors import ISCSIError, SessionFailed
 from iscsim.initiator.load.statistics import Meter, PathStatistics
 from iscsim.pdu import Buffer
 
@@ -38,6 +38,38 @@ class UnitOfPath:
         self.read = partial(session.read, lun)
         self.write = partial(session.write, lun)
         self.flush = partial(session.flush, lun)
+
+
+class UnitOfRecoveringSession(UnitOfPath):
+    """The same for a session that lives: while it is logged in, reads take the short way of its `Session`.
+
+    What that loses is sent again the long way, which waits for the next login.
+    """
+
+    def __init__(self, session: Any, lun: Any, block_size: int) -> None:
+        super().__init__(session, lun)
+        self._session, self._lun, self._block_size = session, lun, block_size
+        self._known: Any = None
+        self._long_read, self.read = self.read, self._read  # type: ignore[assignment]
+
+    async def _read(self, lba: int, blocks: int) -> bytes | bytearray | memoryview:
+        session = self._session.session
+        data: bytes | bytearray | memoryview
+        if session is not None:
+            if session is not self._known:
+                self._prepare(session)
+            try:
+                data = await session.read(self._lun, lba, blocks)
+                return data
+            except SessionFailed:
+                pass  # it was lost under the command
+        data = await self._long_read(lba, blocks)
+        return data
+
+    def _prepare(self, session: Any) -> None:
+        session.learn_block_size(self._lun, self._block_size)
+        session.command_timeout_s = self._session.command_timeout_s
+        self._known = session
 
 
 class MeasuredPath:

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from iscsim.errors import ConnectionFailed
-from iscsim.initiator.load.paths import MeasuredPath, UnitOfPath
+from iscsim.initiator.load.paths import MeasuredPath, UnitOfPath, UnitOfRecoveringSession
 from iscsim.initiator.load.statistics import PathStatistics
+from iscsim.initiator.recovering_session import log_in
+from iscsim.initiator.settings import NodeSettings
+from iscsim.lab import Lab
 from iscsim.lab.addresses import run_virtual
 
 
@@ -78,3 +81,23 @@ def test_unit_of_a_session_is_a_device() -> None:
         await device.flush()
 
     run_virtual(main())
+
+
+def test_unit_of_a_session_that_lives_reads_through_each_of_its_sessions() -> None:
+    async def main(lab: Lab) -> None:
+        target = await lab.target(luns={1: "1M"})
+        settings = NodeSettings(default_time2wait=0)
+        network = lab.host("compute").network
+        async with await log_in(target.portal, target.name, settings=settings, network=network) as session:
+            unit = UnitOfRecoveringSession(session, 1, 512)
+            await unit.write(0, b"w" * 1024)
+            assert bytes(await unit.read(0, 2)) == b"w" * 1024
+            reading = asyncio.ensure_future(unit.read(0, 2))
+            await asyncio.sleep(0)
+            session.drop("by the test")  # under the command
+            assert bytes(await reading) == b"w" * 1024
+            assert bytes(await unit.read(1, 1)) == b"w" * 512
+            session.drop("by the test")
+            assert bytes(await unit.read(1, 1)) == b"w" * 512  # while there is none
+
+    Lab.run(main, judge=False)
