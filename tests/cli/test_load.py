@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -153,21 +154,24 @@ async def test_wrong_block_is_named_and_is_exit_1(cli: Any, target: iscsim.LiveT
     assert found["data_errors_by_kind"] == {"misplaced block": 1}
 
 
+class BadStore(iscsim.MemoryStore):
+    """Its second half cannot be read."""
+
+    def read(self, lba: int, blocks: int) -> memoryview:
+        if lba >= 1024:
+            raise OSError(errno.EIO, "the test says no")
+        return super().read(lba, blocks)
+
+
 async def test_request_that_fails_is_counted_by_kind_and_is_exit_1(
     cli: Any, target: iscsim.LiveTarget
 ) -> None:
-    async def resize() -> None:
-        await cli.until(lambda: len(target.sessions) == 1)
-        await asyncio.sleep(0.2)
-        (unit,) = target.node.units(1)
-        unit.resize(4096)
-
-    shrunk = asyncio.ensure_future(resize())
-    done = await cli.beside("io", target.portal, target.name, 1, "--duration", 1, "--max-errors", 5)
-    await shrunk
+    target.lun_map.add(3, iscsim.LogicalUnit(BadStore(2048), serial="bad"))
+    done = await cli.beside("io", target.portal, target.name, 3, "--count", 400, "--max-errors", 5)
     assert done.code == 1
     assert "I/O errors: " in done.stdout
-    assert "requests failed" in done.stderr
+    assert "MEDIUM ERROR" in done.stdout
+    assert done.stderr.endswith(" requests failed\n")
     assert done.stderr.count("\n") == 1
 
 
