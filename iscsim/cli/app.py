@@ -10,18 +10,31 @@ import typer
 import typer.core
 
 from iscsim import __version__
+from iscsim.cli.config import config
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.load import io
+from iscsim.cli.rtstool import PASSED_ON, rtstool
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
 from iscsim.cli.sessions import attach, detach, login, logout, paths, rescan, sessions
+from iscsim.cli.target import target
+from iscsim.cli.top import top
 
 Command = Callable[..., Any] | typer.Typer
 COMMANDS: dict[str, tuple[Command, ...]] = {
-    "Serve a target, break it, watch a whole world": (demo, serve, run, fault),
+    "Serve a target, change it, break it, watch a whole world": (
+        demo,
+        serve,
+        target,
+        top,
+        rtstool,
+        fault,
+        config,
+        run,
+    ),
     "Log in, do one thing, log out": (discover, luns, inquiry, read, write, io),
     "Sessions that stay": (login, sessions, rescan, paths, logout, attach, detach),
 }
@@ -61,7 +74,7 @@ for _command in (each for members in COMMANDS.values() for each in members):
     if isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_name(_command))
     else:
-        app.command()(_command)
+        app.command(context_settings=PASSED_ON if _command is rtstool else None)(_command)
 
 
 def _version(wanted: bool) -> None:

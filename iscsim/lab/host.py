@@ -52,8 +52,9 @@ class LabHost:
         """`iscsim.connect` to a target, or the name of one: through its first portal, another (from 0), or an
         address. ``options`` are those of `iscsim.connect`."""
         there = self.lab.live_target(target) if not isinstance(portal, str) else None
-        name = target.name if isinstance(target, LiveTarget) else target
+        live = target if isinstance(target, LiveTarget) else there
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
+        name = live.name_at(where) if live and where in live.portals else live.name if live else str(target)
         opening = connect(self.lab.real_portal(where), name, **self._login_options(options))
         return Connecting(lambda: self._log_in(opening, name, where))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asymmetric_access import AccessState
-from iscsim.target.config import DEFAULT_TARGET, IDENTITIES, ServeConfig, TargetConfig, build
+from iscsim.target.config import DEFAULT_TARGET, ServeConfig, ServedTarget, TargetConfig, base_name, build
 from iscsim.target.node import Redirect
 from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from iscsim.session.chap import Randomness
     from iscsim.session.connection import Tap
     from iscsim.target.connection import TargetConnection
-    from iscsim.target.node import TargetNode
     from iscsim.target.session import TargetSession
     from iscsim.target.state import StateDirectory
 
@@ -35,26 +34,51 @@ class LiveTarget:
 
     def __init__(
         self,
-        node: TargetNode,
+        served: ServedTarget,
         server: TargetServer,
         recorder: Recorder | None,
         state: StateDirectory | None = None,
     ) -> None:
-        self.node = node
+        self.node = served.node
+        self.nodes = served.nodes
         self.server = server
         self.recorder = recorder
         self._state = state
 
     @property
     def name(self) -> str:
-        """Its iSCSI name."""
+        """Its iSCSI name; of an array the one at its first portal, see :meth:`name_at`."""
         return self.node.name
+
+    @property
+    def base_name(self) -> str:
+        """What it was described as: of an array the name without the end that stands for a port."""
+        return base_name(self.node.policy, self.node.name)
+
+    def name_at(self, portal: int | str) -> str:
+        """The name to log in with at a portal (its number from 0, or its address): an array has several.
+
+        Raises:
+            ConfigError: there is no such portal.
+        """
+        for number, (address, name) in enumerate(self._places()):
+            if portal in (number, address):
+                return name
+        raise ConfigError(f"{self.name} has no portal {portal}")
+
+    def _places(self) -> list[tuple[str, str]]:
+        """Every portal with the name of its target."""
+        return [
+            (str(portal), node.name)
+            for node in self.nodes
+            for _, group in sorted(node.portal_groups.items())
+            for portal in group.portals
+        ]
 
     @property
     def portals(self) -> list[str]:
         """``host:port`` of every portal, in the order of their portal group tags."""
-        groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
-        return [str(portal) for group in groups for portal in group.portals]
+        return [address for address, _ in self._places()]
 
     @property
     def portal(self) -> str:
@@ -73,8 +97,8 @@ class LiveTarget:
             ConfigError: it is described wrongly, or the number is taken; or its WWN, which names its state.
         """
         lun = parse_lun(f"{number}={spec}")
-        vendor, product = IDENTITIES[self.node.policy.name]
-        unit = lun.logical_unit(self.node.name, vendor, product)
+        policy = self.node.policy
+        unit = lun.logical_unit(base_name(policy, self.node.name), policy.device)
         if self._state is not None:
             if any(mapped.logical_unit.wwn == unit.wwn for mapped in self.lun_map):
                 raise ConfigError(f"another logical unit has the WWN {unit.wwn}: one state would be for both")
@@ -90,12 +114,13 @@ class LiveTarget:
             ConfigError: a portal group, LUN or state that is not there.
         """
         wanted = AccessState.of(state) if isinstance(state, str) else state
-        self.node.set_access_state(portal_group, wanted, lun)
+        node = next((each for each in self.nodes if portal_group in each.portal_groups), self.node)
+        node.set_access_state(portal_group, wanted, lun)
 
     @property
     def sessions(self) -> list[TargetSession]:
         """The sessions initiators have with it now."""
-        return list(self.node.sessions)
+        return [session for node in self.nodes for session in node.sessions]
 
     def send_async(self, event: int, **fields: Any) -> None:
         """Send an Asynchronous Message (RFC 7143 section 11.9) to everybody who is logged in.
@@ -129,9 +154,10 @@ class LiveTarget:
             raise ConfigError(f"permanent is {permanent!r:.60}, expected True or False")
         redirect = None if to is None else Redirect(to, permanent)
         if portal is None:
-            self.node.redirect_to = redirect
+            for node in self.nodes:
+                node.redirect_to = redirect
             return
-        groups = (self.node.portal_groups[tag] for tag in sorted(self.node.portal_groups))
+        groups = (group for node in self.nodes for _, group in sorted(node.portal_groups.items()))
         found = dict(enumerate(each for group in groups for each in group.portals))
         if isinstance(portal, bool) or portal not in found:
             raise ConfigError(f"{self.name} has {len(found)} portals, from 0, and no portal {portal!r:.60}")
@@ -194,7 +220,7 @@ async def serve(
         stack.callback(_NAMES.discard, name)
         _NAMES.add(name)
         async with TargetServer(entity, network=network, recorder=recorder, rng=rng, taps=taps) as server:
-            yield LiveTarget(served.node, server, recorder, directory)
+            yield LiveTarget(served, server, recorder, directory)
 
 
 def check_description(target: Any, luns: Any, portals: Any, initiators: Any) -> None:

@@ -90,7 +90,7 @@ TARGET = {
     "portals": Key("portals", "where it listens"),
     "luns": Key("texts", "as `iscsim serve --lun`: 1=64M"),
     "initiators": Key("texts", "as `iscsim serve --initiator`: IQN:USER:PASSWORD"),
-    "personality": Key("text", "whose habits it has", choices=("rfc", "lio", "tgt")),
+    "personality": Key("text", "whose habits it has", choices=("rfc", "lio", "tgt", "vnx")),
     "host": Key("text", "which host has its addresses; array, without"),
 }
 _ANY_STEP = {

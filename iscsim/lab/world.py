@@ -220,7 +220,7 @@ class Lab:
         self.live_targets[target.name] = target
         self.faults.known |= {
             "portal": lambda: [portal for each in self.live_targets.values() for portal in each.portals],
-            "target": lambda: list(self.live_targets),
+            "target": lambda: [node.name for each in self.live_targets.values() for node in each.nodes],
             "mapped_lun": lambda: luns_of(self.targets.values(), self.faults.rules.values()),
         }
 
@@ -231,6 +231,9 @@ class Lab:
         """The target of that name. Raises `ConfigError`."""
         if isinstance(target, LiveTarget):
             return target
+        for live in self.live_targets.values():
+            if target in (node.name for node in live.nodes) or target == live.base_name:
+                return live
         if target not in self.live_targets:
             raise ConfigError(f"no target {target!r} (there are: {', '.join(self.live_targets) or 'none'})")
         return self.live_targets[target]
@@ -244,7 +247,8 @@ class Lab:
         found = self.live_target(target)
         count = len(found.portals)
         columns = {"target_portals": found.portals, "target_luns": [lun] * count}
-        return {"driver_volume_type": "iscsi", "data": columns | {"target_iqns": [found.name] * count}}
+        names = [found.name_at(number) for number in range(count)]
+        return {"driver_volume_type": "iscsi", "data": columns | {"target_iqns": names}}
 
     # -- faults ------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ time is begun and finished by two calls, which whoever has a clock makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ class GroupAccess:
 # SPC-4, "Target port asymmetric access states": the flag of the commands that run all the same, and what
 # the others end with. LOGICAL BLOCK DEPENDENT is not offered: it needs a map of blocks that REPORT REFERRALS
 # tells.
-_REFUSALS = {
+_REFUSALS: dict[AccessState, tuple[CommandFlag, ASC]] = {
     AccessState.STANDBY: (CommandFlag.IN_STANDBY, ASC.TARGET_PORT_STANDBY),
     AccessState.UNAVAILABLE: (CommandFlag.IN_UNAVAILABLE, ASC.TARGET_PORT_UNAVAILABLE),
     AccessState.OFFLINE: (CommandFlag.IN_UNAVAILABLE, ASC.LOGICAL_UNIT_NOT_READY_OFFLINE),
@@ -99,7 +99,7 @@ class AsymmetricAccess:
     sessions. ``supported`` are the states that may be set. Raises `ConfigError` for modes that are none.
     """
 
-    __slots__ = ("_groups", "_implicit_transition_time_s", "_unit", "modes", "supported")
+    __slots__ = ("_groups", "_implicit_transition_time_s", "_unit", "modes", "refusals", "supported")
 
     def __init__(self, unit: LogicalUnit, modes: AccessModes = AccessModes.IMPLICIT) -> None:
         self._unit = unit
@@ -107,6 +107,7 @@ class AsymmetricAccess:
             raise ConfigError(f"access modes {modes}: expected 0 to 3")
         self.modes = AccessModes(modes)
         self.supported = SUPPORTED
+        self.refusals: Mapping[AccessState, tuple[CommandFlag, ASC]] = _REFUSALS
         self._implicit_transition_time_s = 0
         self._groups: dict[_Key, GroupAccess] = {}  # what was changed last comes last
 
@@ -226,11 +227,11 @@ class AsymmetricAccess:
     @property
     def restricts(self) -> bool:
         """Whether some nexus may not do everything."""
-        return any(access.state in _REFUSALS for access in self._groups.values())
+        return any(access.state in self.refusals for access in self._groups.values())
 
     def check(self, nexus: ITNexus, flags: CommandFlag) -> None:
         """Raises `CheckCondition` NOT READY when a command with these flags may not come this way now."""
-        refusal = _REFUSALS.get(self.state(nexus.target_port_group, nexus.target_ports))
+        refusal = self.refusals.get(self.state(nexus.target_port_group, nexus.target_ports))
         if refusal is not None and not flags & refusal[0]:
             raise CheckCondition(SenseKey.NOT_READY, refusal[1])
 

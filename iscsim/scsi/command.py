@@ -68,6 +68,8 @@ class CommandFlag(IntFlag):
     # There only on units with asymmetric access, or with explicit asymmetric access.
     ASYMMETRIC_ONLY = 1 << 19
     EXPLICIT_ONLY = 1 << 20
+    # Runs on a path to a storage processor that does not own the unit, besides what runs in standby.
+    ON_PASSIVE_PATH = 1 << 21
     # The handler looks at CONTROL itself, because it is in a hurry; for all others the device server does.
     CHECKS_CONTROL = 1 << 8
 

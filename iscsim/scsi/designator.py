@@ -15,6 +15,7 @@ __all__ = [
     "CodeSet",
     "Designator",
     "DesignatorType",
+    "logical_unit_group_designator",
     "naa_designator",
     "relative_target_port_designator",
     "scsi_name_designator",
@@ -112,6 +113,16 @@ class Designator:
 def naa_designator(wwn: str) -> Designator:
     """The logical unit's NAA name from its hexadecimal digits (32 for NAA 6)."""
     return Designator(DesignatorType.NAA, CodeSet.BINARY, Association.LOGICAL_UNIT, bytes.fromhex(wwn))
+
+
+def logical_unit_group_designator(number: int) -> Designator:
+    """Which group of logical units of its target the unit is in."""
+    return Designator(
+        DesignatorType.LOGICAL_UNIT_GROUP,
+        CodeSet.BINARY,
+        Association.LOGICAL_UNIT,
+        number.to_bytes(4, "big"),
+    )
 
 
 def t10_vendor_designator(vendor: str, identifier: str) -> Designator:

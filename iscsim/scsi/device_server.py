@@ -136,7 +136,7 @@ class DeviceServer:
         check_control(cdb)
         if lun == REPORT_LUNS_WELL_KNOWN_LUN:
             return spc.answer_well_known(nexus, cdb)
-        return spc.answer_unmapped(nexus, cdb)
+        return spc.answer_unmapped(nexus, lun, cdb)
 
     def _service_action(self, mapped: MappedLUN, command: Command | None, cdb: bytes) -> Command:
         """The row of a service action.

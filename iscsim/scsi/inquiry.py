@@ -74,7 +74,8 @@ _COMMAND_QUEUING = STANDARD_INQUIRY.masks("flags_7")["command_queuing"]
 class StandardInquiry:
     """What a unit says it is; texts without their padding.
 
-    ``tpgs`` is the asymmetric access support: 0 none, 1 implicit, 2 explicit, 3 both.
+    ``tpgs`` is the asymmetric access support: 0 none, 1 implicit, 2 explicit, 3 both. ``vendor_specific`` are
+    the bytes from the 96th on, at most 164.
     """
 
     vendor: str = ""
@@ -90,18 +91,21 @@ class StandardInquiry:
     multiple_ports: bool = False
     command_queuing: bool = True
     version_descriptors: tuple[int, ...] = field(default=())
+    vendor_specific: bytes = b""
 
     def encode(self) -> bytes:
-        """96 bytes, up to the end of the version descriptors and their reserved bytes."""
+        """96 bytes, up to the end of the version descriptors and their reserved bytes, and what is vendor
+        specific behind them.
+        """
         descriptors = b"".join(
             code.to_bytes(2, "big") for code in self.version_descriptors[:_VERSION_DESCRIPTORS]
         )
-        return STANDARD_INQUIRY.build(
+        standard = STANDARD_INQUIRY.build(
             peripheral=self.qualifier << 5 | self.device_type,
             medium=0x80 if self.removable else 0,
             version=self.version,
             format=(0x10 if self.hierarchical else 0) | _RESPONSE_DATA_FORMAT,
-            additional_length=STANDARD_INQUIRY.size - 5,
+            additional_length=STANDARD_INQUIRY.size + len(self.vendor_specific) - 5,
             flags_5=self.tpgs << 4 | (_THIRD_PARTY_COPY if self.third_party_copy else 0),
             flags_6=_MULTIPLE_PORTS if self.multiple_ports else 0,
             flags_7=_COMMAND_QUEUING if self.command_queuing else 0,
@@ -110,6 +114,7 @@ class StandardInquiry:
             revision=pad_text(self.revision, 4),
             version_descriptors=descriptors,
         )
+        return standard + self.vendor_specific
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview) -> Self:
@@ -137,6 +142,7 @@ class StandardInquiry:
             multiple_ports=bool(fields["flags_6"] & _MULTIPLE_PORTS),
             command_queuing=bool(fields["flags_7"] & _COMMAND_QUEUING),
             version_descriptors=tuple(word for word in words if word),
+            vendor_specific=bytes(data[STANDARD_INQUIRY.size : available]),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,22 +18,16 @@ from iscsim.scsi.copy_parameters import (
     DescriptorType,
 )
 from iscsim.scsi.copy_results import CopyResults
-from iscsim.scsi.designator import (
-    Association,
-    Designator,
-    naa_designator,
-    relative_target_port_designator,
-    scsi_name_designator,
-    t10_vendor_designator,
-    target_port_group_designator,
-)
+from iscsim.scsi.designator import Designator
 from iscsim.scsi.erasure import Erasure
-from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry, VersionDescriptor
+from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.mode_pages import InformationalExceptionsPage, PageKey
 from iscsim.scsi.mode_state import current_pages, use_pages
 from iscsim.scsi.nexus import ITNexus
 from iscsim.scsi.opcode import Opcode, ServiceAction
+from iscsim.scsi.ownership import OwnedAccess
 from iscsim.scsi.power import PowerCondition
+from iscsim.scsi.profile import PLAIN, DeviceProfile, UnitNames, derive_wwn, designators_of
 from iscsim.scsi.registration_store import RegistrationStore
 from iscsim.scsi.reservations import Reservations
 from iscsim.scsi.sense import MAXIMUM_SENSE_LENGTH, CheckCondition, Sense, SenseKey
@@ -52,26 +45,12 @@ from iscsim.scsi.vpd import (
 
 __all__ = ["LogicalUnit", "derive_wwn"]
 
-# We own no OUI; this one has the "locally administered" bit set and spells "IS".
-LOCAL_OUI = "024953"
-MAXIMUM_TRANSFER_LENGTH = 16 << 20
-OPTIMAL_TRANSFER_LENGTH = 1 << 20
 MAXIMUM_UNMAP_BLOCKS = 1 << 20
 MAXIMUM_UNMAP_DESCRIPTORS = 256
-MAXIMUM_COMPARE_AND_WRITE_BLOCKS = 128
-_VERSIONS = (
-    VersionDescriptor.SAM_5,
-    VersionDescriptor.ISCSI,
-    VersionDescriptor.SPC_4,
-    VersionDescriptor.SBC_3,
-)
+# Where standard INQUIRY data of an EMC array has the length of its model, and those of serial and model.
+_MODEL_LENGTH_AT, _SERIAL_LENGTH_AT = 99 - 96, 160 - 96
 _WWN = re.compile(r"6[0-9a-f]{31}\Z")
 _TEXT = re.compile(r"[ -~]*\Z")
-
-
-def derive_wwn(serial: str) -> str:
-    """The NAA-6 name of a unit that was given none: 6, our OUI, 25 digits of the serial number's SHA-256."""
-    return f"6{LOCAL_OUI}{hashlib.sha256(serial.encode()).hexdigest()[:25]}"
 
 
 class LogicalUnit:
@@ -83,8 +62,9 @@ class LogicalUnit:
     one call less. ``access`` has the access states of target port groups, and ``tpgs`` says who may change
     them. ``write_same_non_zero`` is WSNZ: WRITE SAME of 0 blocks is refused. ``erase_time_s`` is for how long
     SANITIZE and FORMAT UNIT keep the unit busy. With ``long_cdbs`` it takes variable length CDBs, which SBC-3
-    keeps for units with type 2 protection, and LIO gives to all. Raises `ConfigError` for texts SCSI cannot
-    carry.
+    keeps for units with type 2 protection, and LIO gives to all. ``profile`` is the make, which has vendor,
+    product, revision and access modes of a unit that was given none; of an array it takes ``owner``, a
+    storage processor from 0, and ``failover_mode``. Raises `ConfigError` for texts SCSI cannot carry.
     """
 
     __slots__ = (
@@ -105,6 +85,7 @@ class LogicalUnit:
         "power",
         "preventing",
         "product",
+        "profile",
         "queue_error_management",
         "read",
         "read_errors",
@@ -133,9 +114,10 @@ class LogicalUnit:
         *,
         serial: str,
         wwn: str | None = None,
-        vendor: str = "ISCSIM",
-        product: str = "VIRTUAL-DISK",
-        revision: str = "0001",
+        profile: DeviceProfile = PLAIN,
+        vendor: str | None = None,
+        product: str | None = None,
+        revision: str | None = None,
         read_only: bool = False,
         removable: bool = False,
         thin: bool = False,
@@ -143,16 +125,19 @@ class LogicalUnit:
         rotation_rate: int = 1,
         write_cache: bool = True,
         d_sense: bool = False,
-        tpgs: AccessModes = AccessModes.IMPLICIT,
+        tpgs: AccessModes | None = None,
         write_same_non_zero: bool = True,
         erase_time_s: float = 0.0,
         long_cdbs: bool = False,
+        owner: int = 0,
+        failover_mode: int | None = None,
     ) -> None:
+        self.profile = profile
         self.serial = _text("serial", serial, 200)
-        self.wwn = _checked_wwn(wwn) if wwn is not None else derive_wwn(serial)
-        self.vendor = _text("vendor", vendor, 8)
-        self.product = _text("product", product, 16)
-        self.revision = _text("revision", revision, 4)
+        self.wwn = _checked_wwn(wwn) if wwn is not None else profile.wwn(serial)
+        self.vendor = _text("vendor", profile.vendor if vendor is None else vendor, 8)
+        self.product = _text("product", profile.product if product is None else product, 16)
+        self.revision = _text("revision", profile.revision if revision is None else revision, 4)
         if not 0 <= physical_block_exponent <= 15:
             raise ConfigError(f"physical block exponent {physical_block_exponent}: expected 0 to 15")
         self.physical_block_exponent = physical_block_exponent
@@ -175,13 +160,22 @@ class LogicalUnit:
         self.power = PowerCondition.ACTIVE
         self.preventing: dict[ITNexus, None] = {}  # who keeps the medium from leaving
         self.nexuses: dict[ITNexus, None] = {}  # a set that keeps its order
-        self.access = AsymmetricAccess(self, tpgs)
+        self.access = self._make_access(tpgs, owner, failover_mode)
         self.reservations = Reservations(self)
         self.copy_results = CopyResults()
         self.read_errors = self.write_errors = 0
         self.erasure = Erasure(self, erase_time_s)
         self.use_store(store)
         self.default_mode_pages = self.mode_pages()
+        self.update_restricted()
+
+    def _make_access(
+        self, tpgs: AccessModes | None, owner: int, failover_mode: int | None
+    ) -> AsymmetricAccess:
+        """``tpgs`` of a unit that processors own comes with the failover mode."""
+        if self.profile.processors is not None:
+            return OwnedAccess(self, self.profile.processors, owner=owner, failover_mode=failover_mode)
+        return AsymmetricAccess(self, self.profile.access_modes if tpgs is None else tpgs)
 
     def use_store(self, store: BlockStore) -> None:
         """Serve the blocks of ``store`` from now on; faults wrap the store there is and hand it back."""
@@ -190,7 +184,7 @@ class LogicalUnit:
         self.read_only = self.read_only or store.read_only
         self.block_size = store.block_size
         self.blocks = store.blocks
-        self.maximum_transfer_blocks = MAXIMUM_TRANSFER_LENGTH // store.block_size
+        self.maximum_transfer_blocks = self.profile.maximum_transfer_length // store.block_size
 
     def keep_registrations(self, store: RegistrationStore) -> None:
         """Let registrations and the persistent reservation survive in ``store``, as APTPL asks for.
@@ -223,8 +217,20 @@ class LogicalUnit:
             removable=self.removable,
             tpgs=self.access.modes,
             third_party_copy=True,
-            version_descriptors=_VERSIONS,
+            version=self.profile.version,
+            version_descriptors=self.profile.version_descriptors,
+            vendor_specific=self._model(),
         )
+
+    def _model(self) -> bytes:
+        """Of an array: its serial number and its model, each behind its length."""
+        model = self.profile.model.encode("ascii")
+        if not model:
+            return b""
+        serial = self.serial.encode("ascii")[:16]
+        lengths = bytearray(_SERIAL_LENGTH_AT + 1)
+        lengths[_MODEL_LENGTH_AT], lengths[_SERIAL_LENGTH_AT] = len(model), len(serial)
+        return bytes(lengths) + serial + model
 
     def inquiry_through(self, nexus: ITNexus) -> StandardInquiry:
         """Standard INQUIRY data with what depends on the port it is asked through."""
@@ -251,13 +257,13 @@ class LogicalUnit:
         """For VPD page B0h."""
         return BlockLimits(
             maximum_transfer_blocks=self.maximum_transfer_blocks,
-            optimal_transfer_blocks=OPTIMAL_TRANSFER_LENGTH // self.block_size,
+            optimal_transfer_blocks=self.profile.optimal_transfer_length // self.block_size,
             optimal_transfer_granularity_blocks=1 << self.physical_block_exponent,
             maximum_unmap_blocks=MAXIMUM_UNMAP_BLOCKS if self.thin else 0,
             maximum_unmap_descriptors=MAXIMUM_UNMAP_DESCRIPTORS if self.thin else 0,
             optimal_unmap_granularity_blocks=max(4096 // self.block_size, 1) if self.thin else 0,
             unmap_granularity_alignment=0 if self.thin else None,
-            maximum_compare_and_write_blocks=MAXIMUM_COMPARE_AND_WRITE_BLOCKS,
+            maximum_compare_and_write_blocks=self.profile.maximum_compare_and_write_blocks,
             maximum_write_same_blocks=self.maximum_transfer_blocks,
             write_same_non_zero=self.write_same_non_zero,
             maximum_atomic_blocks=self.maximum_atomic_blocks,
@@ -272,7 +278,7 @@ class LogicalUnit:
         """What address and length of an atomic write must be multiples of: physical blocks, if they are
         larger than logical ones, as far as an atomic write can be that long; 0 for anything.
         """
-        granularity = min(1 << self.physical_block_exponent, MAXIMUM_TRANSFER_LENGTH // self.block_size)
+        granularity = min(1 << self.physical_block_exponent, self.maximum_transfer_blocks)
         return granularity if granularity > 1 else 0
 
     @property
@@ -324,17 +330,20 @@ class LogicalUnit:
     def designators(self, nexus: ITNexus) -> list[Designator]:
         """For VPD page 83h: the same names of the unit through every port, then the port's own.
 
-        NAA comes first: byte 6 of the page must be 0, or ``scsi_id`` takes the page for one from before
-        SPC-3.
+        Byte 6 of the page must be 0, or ``scsi_id`` takes the page for one from before SPC-3.
         """
-        return [
-            naa_designator(self.wwn),
-            t10_vendor_designator(self.vendor, f"{self.product}:{self.serial}"),
-            relative_target_port_designator(nexus.relative_target_port),
-            target_port_group_designator(nexus.target_port_group),
-            scsi_name_designator(nexus.target_port, Association.TARGET_PORT),
-            scsi_name_designator(nexus.target_name, Association.TARGET_DEVICE),
-        ]
+        names = UnitNames(
+            profile=self.profile,
+            wwn=self.wwn,
+            vendor=self.vendor,
+            product=self.product,
+            serial=self.serial,
+            relative_target_port=nexus.relative_target_port,
+            target_port_group=nexus.target_port_group,
+            target_port=nexus.target_port,
+            target_name=nexus.target_name,
+        )
+        return designators_of(names)
 
     def mode_pages(self) -> dict[PageKey, bytes]:
         """The mode pages by code and subpage, ascending, with the values of this moment."""

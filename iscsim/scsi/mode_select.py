@@ -23,6 +23,7 @@ from iscsim.scsi.mode import (
 from iscsim.scsi.mode_pages import PageKey, changeable_bits, page_key, refused_field
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.ownership import OwnedAccess
 from iscsim.scsi.sense import CheckCondition, SenseKey
 from iscsim.scsi.store import Buffer
 from iscsim.scsi.unit_attention import UnitAttention
@@ -79,7 +80,12 @@ def _select(nexus: ITNexus, unit: LogicalUnit, length: int, layout: Layout, data
     """SPC-4: an empty list changes nothing and is no error. A change is told to every other nexus."""
     if len(data) != length:
         raise _length_error()
-    pages = _pages(unit, data, _pages_at(unit, layout, data)) if data else {}
+    start = _pages_at(unit, layout, data) if data else 0
+    trespass = _trespass_page(unit, data, start) if data else b""
+    if trespass and isinstance(unit.access, OwnedAccess):
+        unit.access.select(trespass, start, by=nexus)
+        return Completion()
+    pages = _pages(unit, data, start) if data else {}
     changed = any(unit.mode_pages()[key] != page for key, page in pages.items())
     if changed and unit.write_cache:  # SBC-3: a cache that is switched off leaves nothing behind
         unit.store.flush()
@@ -122,6 +128,20 @@ def _check_geometry(unit: LogicalUnit, descriptor: Layout, data: bytes, start: i
         raise invalid_parameter(start)
     if geometry["block_size"] & mask != unit.block_size:
         raise invalid_parameter(start + block_length_at)
+
+
+def _trespass_page(unit: LogicalUnit, data: bytes, start: int) -> bytes:
+    """All that comes behind the header, when the first page of it is the one by which an array's storage
+    processor takes over a unit: it comes alone. Else nothing.
+    """
+    access = unit.access
+    if not isinstance(access, OwnedAccess) or data[start : start + 1] != bytes(
+        (access.processors.trespass_page,)
+    ):
+        return b""
+    if len(data) < start + 2:
+        raise _length_error()
+    return data[start:]
 
 
 def _pages(unit: LogicalUnit, data: bytes, start: int) -> dict[PageKey, bytes]:

@@ -13,6 +13,7 @@ from iscsim.scsi.unit_attention import UnitAttention
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
+    from iscsim.scsi.profile import DeviceProfile
 
 __all__ = ["ITNexus", "LUNMap", "MappedLUN"]
 
@@ -26,7 +27,8 @@ class ITNexus:
     with nothing to tell has no entry, so the device server's quick path looks at nothing but its truth.
     ``target_ports`` are the ports of the whole target device, only its own one unless they are given;
     ``task_management`` is what the transport does at this port.
-    ``clock`` tells the time to what takes some, in seconds; without one nothing does.
+    ``clock`` tells the time to what takes some, in seconds; without one nothing does. ``profile`` is the make
+    of the target, which may have something to say at LUN 0 when no unit is there.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class ITNexus:
         "initiator_port",
         "lun_map",
         "on_attention",
+        "profile",
         "relative_target_port",
         "target_name",
         "target_port",
@@ -59,8 +62,10 @@ class ITNexus:
         task_management: TaskManagement = TaskManagement.NONE,
         target_port_names: Callable[[], Mapping[int, str]] | None = None,
         clock: Callable[[], float] | None = None,
+        profile: DeviceProfile | None = None,
     ) -> None:
         self.clock = clock
+        self.profile = profile
         self.initiator_name = initiator_name
         self.initiator_port = initiator_port
         self.target_name = target_name
@@ -76,6 +81,22 @@ class ITNexus:
         self.unit_attentions: dict[LogicalUnit, list[UnitAttention]] = {}
         self.on_attention: Callable[[LogicalUnit, UnitAttention], None] | None = None
         """Called with every new unit attention, which stays to be told all the same."""
+
+    @property
+    def port_in_group(self) -> int:
+        """The number of its port among those of the target port group, from 0."""
+        ports = self.target_ports.get(self.target_port_group, ())
+        return ports.index(self.relative_target_port) if self.relative_target_port in ports else 0
+
+    @property
+    def sees_placeholder(self) -> bool:
+        """Whether LUN 0 is there although no unit is mapped under it (EMC's LUNZ)."""
+        return bool(self.profile and self.profile.placeholder) and 0 not in self.lun_map
+
+    def luns(self) -> list[bytes]:
+        """What REPORT LUNS lists, ascending."""
+        placeholder = [self.lun_map.encode(0)] if self.sees_placeholder else []
+        return placeholder + self.lun_map.luns()
 
     def establish(self, logical_unit: LogicalUnit, attention: UnitAttention) -> None:
         """Have ``attention`` reported to this nexus once; one that waits already is not queued again."""
@@ -216,6 +237,19 @@ class LUNMap:
             if not self._sees(before):
                 before.forget(nexus)
             logical_unit.nexuses[nexus] = None
+        return before
+
+    def swap(self, number: int, logical_unit: LogicalUnit, read_only: bool = False) -> LogicalUnit:
+        """The same, and tell: the nexuses hear 3F/03 on the new unit, as INQUIRY data there are others now,
+        and 3F/0E on all (SPC-4, "INQUIRY command" and "REPORT LUNS command").
+
+        Raises `ConfigError` for a free number.
+        """
+        before = self.replace(number, logical_unit)
+        self._by_number[number].read_only = read_only
+        for nexus in self.nexuses:
+            nexus.establish(logical_unit, UnitAttention.INQUIRY_DATA_CHANGED)
+        self._announce_change()
         return before
 
     def _sees(self, logical_unit: LogicalUnit) -> bool:

@@ -232,6 +232,7 @@ def _synchronize(unit: LogicalUnit, lba: int, blocks: int) -> Completion:
 
 _MEDIUM = CommandFlag.NEEDS_MEDIUM
 _READ = _MEDIUM | CommandFlag.CHECKS_CONTROL
+_CAPACITY = _MEDIUM | CommandFlag.ON_PASSIVE_PATH
 _ALWAYS = ReservationRule.ALWAYS
 _READS = ReservationRule.UNDER_WRITE_EXCLUSIVE
 
@@ -245,7 +246,7 @@ COMMANDS: dict[int, Command] = {
     Opcode.WRITE_12: Command(write_12, layouts.TRANSFER_12, _MEDIUM, _write_length_12),
     Opcode.WRITE_16: Command(write_16, layouts.TRANSFER_16, _MEDIUM, _write_length_16),
     Opcode.READ_CAPACITY_10: Command(
-        read_capacity_10, layouts.READ_CAPACITY_10, _MEDIUM, reservation=_ALWAYS
+        read_capacity_10, layouts.READ_CAPACITY_10, _CAPACITY, reservation=_ALWAYS
     ),
     Opcode.SYNCHRONIZE_CACHE_10: Command(synchronize_cache_10, layouts.SYNCHRONIZE_CACHE_10, _MEDIUM),
     Opcode.SYNCHRONIZE_CACHE_16: Command(synchronize_cache_16, layouts.SYNCHRONIZE_CACHE_16, _MEDIUM),
@@ -254,6 +255,6 @@ COMMANDS: dict[int, Command] = {
 # Under SERVICE ACTION IN (16).
 SERVICE_ACTIONS_IN_16: dict[int, Command] = {
     ServiceAction.READ_CAPACITY_16 & 0x1F: Command(
-        read_capacity_16, layouts.SERVICE_ACTION_IN_16, _MEDIUM, reservation=_ALWAYS
+        read_capacity_16, layouts.SERVICE_ACTION_IN_16, _CAPACITY, reservation=_ALWAYS
     )
 }

@@ -14,16 +14,19 @@ from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.inquiry import DeviceType, Qualifier, StandardInquiry
 from iscsim.scsi.logical_unit import LogicalUnit
-from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, encode_lun_list
+from iscsim.scsi.lun import REPORT_LUNS_WELL_KNOWN_LUN, InvalidLUN, decode_lun, encode_lun_list
 from iscsim.scsi.mode import ALL_SUBPAGES, ModePageCode, ModeParameters, PageControl
 from iscsim.scsi.mode_pages import ON_REQUEST, PageKey, changeable_bits, page_key
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
+from iscsim.scsi.ownership import OwnedAccess
+from iscsim.scsi.profile import DeviceProfile
 from iscsim.scsi.reservations import ReservationRule
 from iscsim.scsi.sense import CheckCondition, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import Buffer
 from iscsim.scsi.unit_attention import UnitAttention
+from iscsim.scsi.unit_path_report import UnitPathReport
 from iscsim.scsi.vpd import VPDPage
 
 __all__ = ["COMMANDS", "answer_unmapped", "answer_well_known"]
@@ -60,7 +63,7 @@ def inquiry(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: Buffer) -> 
     if page is None:
         return Completion(Status.GOOD, unit.inquiry_through(nexus).encode()[:allocation_length])
     build = _VPD_PAGES.get(page)
-    if build is None:
+    if build is None or page not in unit.profile.vpd_pages:
         raise invalid_field(2)
     data = build(unit, nexus)
     if unit.access.hides(nexus):  # every page begins with the qualifier
@@ -81,7 +84,13 @@ def _inquiry_request(cdb: bytes) -> tuple[int, int | None]:
 
 
 def _supported_pages(unit: LogicalUnit, nexus: ITNexus) -> bytes:
-    return vpd.encode_supported_pages(list(_VPD_PAGES), unit.device_type)
+    return vpd.encode_supported_pages(sorted(unit.profile.vpd_pages), unit.device_type)
+
+
+def _unit_path_report(unit: LogicalUnit, nexus: ITNexus) -> bytes:
+    if not isinstance(unit.access, OwnedAccess):
+        raise invalid_field(2)
+    return unit.access.path_report(nexus).encode(unit.device_type)
 
 
 _VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
@@ -98,6 +107,7 @@ _VPD_PAGES: dict[int, Callable[[LogicalUnit, ITNexus], bytes]] = {
     VPDPage.BLOCK_DEVICE_CHARACTERISTICS: lambda unit, nexus: unit.characteristics.encode(unit.device_type),
     VPDPage.LOGICAL_BLOCK_PROVISIONING: lambda unit, nexus: unit.provisioning.encode(unit.device_type),
     VPDPage.REFERRALS: lambda unit, nexus: vpd.encode_referrals(unit.device_type),
+    VPDPage.UNIT_PATH_REPORT: _unit_path_report,
 }
 
 
@@ -107,7 +117,7 @@ def report_luns(nexus: ITNexus, mapped: MappedLUN | None, cdb: bytes, data_out: 
     if select_report not in _SELECTIONS:
         raise invalid_field(2)
     with_units, with_well_known = _SELECTIONS[select_report]
-    luns = nexus.lun_map.luns() if with_units else []
+    luns = nexus.luns() if with_units else []
     if with_well_known:
         luns.append(REPORT_LUNS_WELL_KNOWN_LUN)
     nexus.clear(UnitAttention.REPORTED_LUNS_CHANGED)
@@ -223,13 +233,15 @@ COMMANDS: dict[int, Command] = {
 # Logical units that are not there, and the one that always is.
 
 
-def answer_unmapped(nexus: ITNexus, cdb: bytes) -> Completion:
+def answer_unmapped(nexus: ITNexus, lun: bytes, cdb: bytes) -> Completion:
     """SPC-4 for a LUN without a logical unit: INQUIRY, REPORT LUNS and REQUEST SENSE answer, all else is
-    05/25/00.
+    05/25/00. At LUN 0 a make may have something that calls itself a disk (EMC's LUNZ).
     """
     not_supported = CheckCondition(SenseKey.ILLEGAL_REQUEST, ASC.LOGICAL_UNIT_NOT_SUPPORTED)
     match cdb[0]:
         case Opcode.INQUIRY:
+            if nexus.profile and nexus.sees_placeholder and _is_lun_0(lun):
+                return _inquire_placeholder(nexus, nexus.profile, cdb)
             absent = StandardInquiry(device_type=DeviceType.UNKNOWN, qualifier=Qualifier.NOT_CAPABLE)
             return _inquiry_without_unit(absent, cdb)
         case Opcode.REPORT_LUNS:
@@ -237,6 +249,34 @@ def answer_unmapped(nexus: ITNexus, cdb: bytes) -> Completion:
         case Opcode.REQUEST_SENSE:
             return _sense_data(not_supported.sense, cdb)
     raise not_supported
+
+
+def _is_lun_0(lun: bytes) -> bool:
+    try:
+        return decode_lun(lun) == 0
+    except InvalidLUN:
+        return False
+
+
+def _inquire_placeholder(nexus: ITNexus, make: DeviceProfile, cdb: bytes) -> Completion:
+    """Standard data of the make, its serial number, and a path report that says that no unit is bound."""
+    allocation_length, page = _inquiry_request(cdb)
+    serial = make.serial(nexus.target_name, 0)
+    standard = StandardInquiry(
+        vendor=make.vendor, product=make.placeholder, revision=make.revision, version=make.version
+    )
+    pages: dict[int, bytes] = {
+        VPDPage.UNIT_SERIAL_NUMBER: vpd.encode_unit_serial_number(serial),
+        VPDPage.UNIT_PATH_REPORT: UnitPathReport(
+            processor=nexus.target_port_group - 1, port=nexus.port_in_group, serial=serial
+        ).encode(),
+    }
+    pages[VPDPage.SUPPORTED_PAGES] = vpd.encode_supported_pages([VPDPage.SUPPORTED_PAGES, *pages])
+    if page is None:
+        return Completion(Status.GOOD, standard.encode()[:allocation_length])
+    if page not in pages:
+        raise invalid_field(2)
+    return Completion(Status.GOOD, pages[page][:allocation_length])
 
 
 def answer_well_known(nexus: ITNexus, cdb: bytes) -> Completion:

@@ -6,7 +6,7 @@ from iscsim.scsi import cdb as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion
-from iscsim.scsi.logical_unit import MAXIMUM_COMPARE_AND_WRITE_BLOCKS, LogicalUnit
+from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import ITNexus, MappedLUN
 from iscsim.scsi.opcode import Opcode
 from iscsim.scsi.reservations import ReservationRule
@@ -136,7 +136,7 @@ def compare_and_write(nexus: ITNexus, mapped: MappedLUN, cdb: bytes, data_out: B
 def _compare_and_write_length(mapped: MappedLUN, cdb: bytes) -> int:
     _, access, lba, blocks = layouts.COMPARE_AND_WRITE.struct.unpack_from(cdb)
     check_transfer(mapped.logical_unit, access, lba, blocks, _COMPARE_AND_WRITE_LENGTH_BYTE)
-    if blocks > MAXIMUM_COMPARE_AND_WRITE_BLOCKS:
+    if blocks > mapped.logical_unit.profile.maximum_compare_and_write_blocks:
         raise invalid_field(_COMPARE_AND_WRITE_LENGTH_BYTE)
     check_writable(mapped)
     return int(2 * blocks * mapped.logical_unit.block_size)

@@ -47,6 +47,7 @@ class VPDPage(IntEnum):
     BLOCK_DEVICE_CHARACTERISTICS = 0xB1
     LOGICAL_BLOCK_PROVISIONING = 0xB2
     REFERRALS = 0xB3
+    UNIT_PATH_REPORT = 0xC0  # EMC's
 
 
 HEADER = Layout("peripheral" / bits(qualifier=3, device_type=5), "page" / Int8ub, "length" / Int16ub)

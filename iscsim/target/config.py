@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = "iqn.2026-11.org.iscsim:disk"
 DEFAULT_LUN = "1=64M"
-IDENTITIES = {"rfc": ("ISCSIM", "VIRTUAL-DISK"), "lio": ("LIO-ORG", "IBLOCK"), "tgt": ("IET", "VIRTUAL-DISK")}
-"""Vendor and product of INQUIRY, by personality."""
 
 
 @dataclass(slots=True)
@@ -99,11 +97,15 @@ def _check_keys(path: Path, table: dict[str, Any], known: dict[str, type]) -> No
 
 @dataclass(slots=True)
 class ServedTarget:
-    """A node with what was asked for it, for the first screen."""
+    """A node with what was asked for it, for the first screen.
+
+    ``nodes`` are all that share its units: an array's has one for each portal.
+    """
 
     node: TargetNode
     luns: list[LUNSpec]
     initiators: list[InitiatorSpec]
+    nodes: list[TargetNode]
 
 
 def personality(name: str) -> TargetPolicy:
@@ -115,18 +117,23 @@ def personality(name: str) -> TargetPolicy:
 
 
 def build(
-    config: ServeConfig, *, default_port: int = DEFAULT_PORT, state: StateDirectory | None = None
+    config: ServeConfig,
+    *,
+    default_port: int = DEFAULT_PORT,
+    state: StateDirectory | None = None,
+    empty: bool = False,
 ) -> tuple[NetworkEntity, list[ServedTarget]]:
     """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
 
-    In ``state``, the open directory of ``config.state``, the registrations of its logical units survive.
+    An ``empty`` entity has no target: they come later. In ``state``, the open directory of ``config.state``,
+    the registrations of its logical units survive.
 
     Raises:
         ConfigError: anything in it is wrong; the message says what.
     """
     entity = NetworkEntity(personality(config.personality))
     portals: dict[tuple[str, int], Portal] = {}
-    targets = config.targets or [TargetConfig()]
+    targets = [] if empty else config.targets or [TargetConfig()]
     served = [_add(entity, target, portals, default_port) for target in targets]
     if state is not None:
         keep_registrations(entity, state)
@@ -148,15 +155,17 @@ def keep_registrations(entity: NetworkEntity, state: StateDirectory) -> None:
         state.keep(unit)
 
 
-def _redirect(node: TargetNode, spec: RedirectSpec) -> None:
+def _redirect(nodes: list[TargetNode], spec: RedirectSpec) -> None:
     """Have logins sent on. Raises ConfigError for a portal there is not, or one sent to itself."""
-    portals = [portal for group in node.portal_groups.values() for portal in group.portals]
+    node = nodes[0]
+    portals = [portal for each in nodes for group in each.portal_groups.values() for portal in group.portals]
     own = _portal(portals, spec.to)
     if own is None and spec.to.isdecimal():
         raise ConfigError(f"redirection to portal {spec.to}: {node.name} has {len(portals)}")
     redirect = Redirect(own or spec.to, spec.permanent)
     if spec.origin == ANYWHERE:
-        node.redirect_to = redirect
+        for each in nodes:
+            each.redirect_to = redirect
         return
     origin = _portal(portals, spec.origin)
     if origin is None:
@@ -177,31 +186,82 @@ def _portal(portals: list[Portal], text: str) -> Portal | None:
 def _add(
     entity: NetworkEntity, config: TargetConfig, portals: dict[tuple[str, int], Portal], default_port: int
 ) -> ServedTarget:
-    node = entity.add_target(config.name, alias=config.alias)
+    nodes = _nodes(entity, config, _described_portals(config, portals, default_port))
+    for text in config.redirects:
+        _redirect(nodes, parse_redirect(text))
+    luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
+    for spec in luns:
+        unit = spec.logical_unit(base_name(entity.policy, nodes[0].name), entity.policy.device)
+        nodes[0].add_lun(spec.number, unit, read_only=spec.readonly)
+    initiators = [parse_initiator(text) for text in config.initiators]
+    if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
+        raise ConfigError(f"initiator {ANYBODY} of {config.name} is everybody: no other may stand beside it")
+    names = [initiator.name for initiator in initiators]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"initiator {twice} of {config.name} is given twice")
+    for initiator in initiators:
+        if initiator.name == ANYBODY:
+            nodes[0].chap = initiator.chap
+        else:
+            nodes[0].add_acl(initiator.name, chap=initiator.chap)
+    return ServedTarget(nodes[0], luns, initiators, nodes)
+
+
+def _described_portals(
+    config: TargetConfig, portals: dict[tuple[str, int], Portal], default_port: int
+) -> list[Portal]:
+    found: list[Portal] = []
     taken: set[tuple[str, int]] = set()
     for number, text in enumerate(config.portals or [f"127.0.0.1:{default_port}"]):
         address = parse_portal(text)
         if address in taken:
-            raise ConfigError(f"portal {text} of {node.name} is given twice")
+            raise ConfigError(f"portal {text} of {config.name} is given twice")
         taken |= {address} if address[1] else set()
         # two portals with port 0 are two portals; the same fixed one may serve several targets
-        key = address if address[1] else (f"{node.name} {number}", 0)
-        node.add_portal(portals.setdefault(key, Portal(*address)))
-    for text in config.redirects:
-        _redirect(node, parse_redirect(text))
-    vendor, product = IDENTITIES[entity.policy.name]
-    luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
-    for spec in luns:
-        node.add_lun(spec.number, spec.logical_unit(node.name, vendor, product), read_only=spec.readonly)
-    initiators = [parse_initiator(text) for text in config.initiators]
-    if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
-        raise ConfigError(f"initiator {ANYBODY} of {node.name} is everybody: no other may stand beside it")
-    names = [initiator.name for initiator in initiators]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"initiator {twice} of {node.name} is given twice")
-    for initiator in initiators:
-        if initiator.name == ANYBODY:
-            node.chap = initiator.chap
-        else:
-            node.add_acl(initiator.name, chap=initiator.chap)
-    return ServedTarget(node, luns, initiators)
+        key = address if address[1] else (f"{config.name} {number}", 0)
+        found.append(portals.setdefault(key, Portal(*address)))
+    return found
+
+
+def base_name(policy: TargetPolicy, name: str) -> str:
+    """The name of an array's target without what stands for its port; any other name as it is."""
+    for port in policy.array_ports:
+        if name.endswith(port.suffix):
+            return name.removesuffix(port.suffix)
+    return name
+
+
+def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -> list[TargetNode]:
+    """One target with all portals; of an array one with each, which see the same units as one device."""
+    ports = entity.policy.array_ports
+    if not ports:
+        node = entity.add_target(config.name, alias=config.alias)
+        for portal in portals:
+            node.add_portal(portal)
+        return [node]
+    if len(portals) > len(ports):
+        raise ConfigError(f"{config.name}: an array has at most {len(ports)} portals")
+    nodes = []
+    for portal, port in zip(portals, ports, strict=False):
+        name = base_name(entity.policy, config.name) + port.suffix
+        node = entity.add_target(name, alias=config.alias)
+        node.add_portal(portal, port.tag).target_port_group = port.target_port_group
+        nodes.append(node)
+    unite(nodes)
+    return nodes
+
+
+def unite(nodes: list[TargetNode]) -> None:
+    """Make them one SCSI device: the units and ACLs of the first, and the ports of all."""
+    for node in nodes:
+        node.access = nodes[0].access
+        node.ports = nodes[0].ports
+    nodes[0].ports.read = lambda: _ports_of(nodes)
+
+
+def _ports_of(nodes: list[TargetNode]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for node in nodes:
+        for group, ports in node.port_groups().items():
+            found.setdefault(group, []).extend(ports)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from iscsim.errors import ConfigError
+from iscsim.hints import hint
 from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.logical_unit import LogicalUnit
+from iscsim.scsi.profile import PLAIN, DeviceProfile
 from iscsim.scsi.store import BlockStore, FileStore, MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.session.names import normalize_name
@@ -58,11 +59,14 @@ class LUNSpec:
     size: int | None = None
     wwn: str | None = None
     serial: str | None = None
-    tpgs: AccessModes = AccessModes.IMPLICIT
+    tpgs: AccessModes | None = None
+    name: str | None = None
+    owner: int = 0
+    failover_mode: int | None = None
 
     def store(self) -> BlockStore:
         """The blocks: memory for a size, a file for anything else. Raises ConfigError."""
-        if _SIZE.fullmatch(self.source) and not Path(self.source).exists():
+        if self.in_memory:
             size = parse_size(self.source)
             if size % self.block_size:
                 raise ConfigError(
@@ -75,15 +79,14 @@ class LUNSpec:
             )
         return FileStore(self.source, self.block_size, read_only=self.readonly, size=self.size)
 
-    def logical_unit(self, target_name: str, vendor: str, product: str) -> LogicalUnit:
+    def logical_unit(self, target_name: str, make: DeviceProfile = PLAIN) -> LogicalUnit:
         """The unit; without a serial number one made of target name and LUN, so that it stays the same."""
-        serial = self.serial or hashlib.sha256(f"{target_name},{self.number}".encode()).hexdigest()[:16]
         return LogicalUnit(
             self.store(),
-            serial=serial,
-            wwn=self.wwn,
-            vendor=vendor,
-            product=product,
+            profile=make,
+            serial=self.serial or make.serial(target_name, self.number),
+            wwn=self.wwn or (make.wwn(f"{target_name},{self.number}") if make.serial_is_of_array else None),
+            product=self._product(make),
             read_only=self.readonly,
             removable=self.removable,
             thin=self.thin,
@@ -92,7 +95,21 @@ class LUNSpec:
             physical_block_exponent=self.physical_block_exponent,
             erase_time_s=self.erase_time,
             long_cdbs=self.long_cdbs,
+            owner=self.owner,
+            failover_mode=self.failover_mode,
         )
+
+    def _product(self, make: DeviceProfile) -> str | None:
+        """Where the make shows the name of the backstore: the one given, else that of the file."""
+        if not make.product_is_name:
+            return None
+        name = self.name or ("ramdisk" if self.in_memory else Path(self.source).stem)
+        return name.encode("ascii", "replace").decode()[:16]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether ``source`` is a size: a file of such a name comes first."""
+        return bool(_SIZE.fullmatch(self.source)) and not Path(self.source).exists()
 
 
 def normalize_wwn(text: str) -> str:
@@ -118,6 +135,9 @@ _LUN_OPTIONS: dict[str, Callable[[str], Any]] = {
     "wwn": lambda text: normalize_wwn(text),
     "serial": str,
     "tpgs": lambda text: _access_modes(text),
+    "name": str,
+    "owner": lambda text: _processor(text),
+    "failover_mode": lambda text: _failover_mode(text),
 }
 
 
@@ -133,6 +153,19 @@ def _access_modes(text: str) -> AccessModes:
     if text not in names:
         raise ConfigError(f"tpgs={text}: expected {', '.join(names)}")
     return AccessModes(names[text])
+
+
+def _processor(text: str) -> int:
+    """The storage processor that owns the unit: ``a`` or ``b``."""
+    if text.lower() not in ("a", "b"):
+        raise ConfigError(f"owner={text}: expected a or b")
+    return "ab".index(text.lower())
+
+
+def _failover_mode(text: str) -> int:
+    if text not in ("1", "4"):
+        raise ConfigError(f"failover_mode={text}: expected 1 (active/passive) or 4 (ALUA)")
+    return int(text)
 
 
 def _exponent(text: str) -> int:
@@ -159,7 +192,10 @@ def parse_lun(text: str) -> LUNSpec:
     for option in options:
         name, _, value = option.partition("=")
         if name not in _LUN_OPTIONS:
-            raise ConfigError(f"unknown option {name!r} of LUN {number} (known: {', '.join(_LUN_OPTIONS)})")
+            near = hint(name, _LUN_OPTIONS)
+            raise ConfigError(
+                f"unknown option {name!r} of LUN {number}: {near} (known: {', '.join(_LUN_OPTIONS)})"
+            )
         values[name] = _LUN_OPTIONS[name](value)
     thick = values.pop("thick", None)
     if thick is not None and values.setdefault("thin", not thick) == thick:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iscsim.errors import ConfigError
 from iscsim.pdu import LoginStatus
+from iscsim.scsi import makes
+from iscsim.scsi.profile import PLAIN, DeviceProfile
 from iscsim.session.chap import ALL_ALGORITHMS, ChapAlgorithm
 from iscsim.session.parameters import Wishes
 
 _EVERYTHING = Wishes(task_reporting=("RFC3720", "ResponseFence", "FastAbort"))
 """With one connection a session its stream is the response fence (RFC 7143 section 4.2.2.3.3)."""
+
+_SMALL_BURSTS = Wishes(initial_r2t=True, max_burst_length=262144, first_burst_length=65536)
+"""As the login of a Linux initiator at LIO and tgt was recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayPort:
+    """A port of a storage processor: how its target's name ends, its portal group, and its processor's target
+    port group.
+    """
+
+    suffix: str
+    tag: int
+    target_port_group: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,16 @@ class TargetPolicy:
     announces_attentions: bool = False
     """Send every unit attention as asynchronous event 0 too (RFC 7143 section 11.9.1)."""
     chap_algorithms: tuple[ChapAlgorithm, ...] = ALL_ALGORITHMS
+    alias: str = ""
+    """TargetAlias of a target that was given none."""
+    portal_group_tag: int | None = None
+    """The group that portals join unless they are told another; None: each has one of its own."""
+    target_port_group: int | None = None
+    """The SCSI target port group of every portal group; None: the one of the same number."""
+    array_ports: tuple[ArrayPort, ...] = ()
+    """An array: what is described as one target is one for each portal, of these in turn."""
+    device: DeviceProfile = PLAIN
+    """The make of its disks."""
 
     def __post_init__(self) -> None:
         if self.wishes.max_connections != 1 or self.wishes.error_recovery_level != 0:
@@ -66,17 +92,37 @@ class TargetPolicy:
 RFC = TargetPolicy()
 LIO = TargetPolicy(
     name="lio",
-    wishes=Wishes(),
+    wishes=replace(
+        _SMALL_BURSTS,
+        header_digest=("CRC32C", "None"),
+        data_digest=("CRC32C", "None"),
+        default_time2retain=20,
+    ),
     unknown_target=LoginStatus.SERVICE_UNAVAILABLE,
     send_targets_all_in_normal_session=True,
+    alias="LIO Target",
+    portal_group_tag=1,
+    target_port_group=0,
+    device=makes.LIO,
 )
 TGT = TargetPolicy(
     name="tgt",
-    wishes=Wishes(repetition=True, any_case=True),
+    wishes=replace(_SMALL_BURSTS, repetition=True, any_case=True, max_recv_data_segment_length=8192),
     refused_initiator=LoginStatus.NOT_FOUND,
     nop_in_interval_s=0.0,
     chap_algorithms=(ChapAlgorithm.MD5,),
+    portal_group_tag=1,
+    device=makes.TGT,
+)
+VNX = TargetPolicy(
+    name="vnx",
+    array_ports=tuple(
+        ArrayPort(suffix=f".{letter}{number}", tag=2 * number + tag, target_port_group=processor)
+        for number in range(4)
+        for letter, tag, processor in (("a", 2, 1), ("b", 1, 2))
+    ),
+    device=makes.VNX,
 )
 
-PERSONALITIES = {policy.name: policy for policy in (RFC, LIO, TGT)}
+PERSONALITIES = {policy.name: policy for policy in (RFC, LIO, TGT, VNX)}
 """What ``iscsim serve --personality`` takes."""

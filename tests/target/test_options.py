@@ -117,13 +117,13 @@ def test_thick_is_the_opposite_of_thin(options: str, thin: bool) -> None:
 
 def test_what_a_unit_says_of_itself_can_be_chosen() -> None:
     spec = parse_lun("1=64M,physical_block_exponent=3,wsnz=no,erase_time=2.5")
-    unit = spec.logical_unit("iqn.2026-11.test:a", "ISCSIM", "DISK")
+    unit = spec.logical_unit("iqn.2026-11.test:a")
     assert (unit.physical_block_exponent, unit.write_same_non_zero, unit.erasure.duration_s) == (
         3,
         False,
         2.5,
     )
-    plain = parse_lun("1=64M").logical_unit("iqn.2026-11.test:a", "ISCSIM", "DISK")
+    plain = parse_lun("1=64M").logical_unit("iqn.2026-11.test:a")
     assert (plain.physical_block_exponent, plain.write_same_non_zero, plain.erasure.duration_s) == (
         0,
         True,
@@ -133,8 +133,7 @@ def test_what_a_unit_says_of_itself_can_be_chosen() -> None:
 
 def test_unit_without_a_serial_number_keeps_its_wwn_from_run_to_run() -> None:
     first, again, other = (
-        parse_lun(text).logical_unit("iqn.2026-11.test:a", "ISCSIM", "DISK")
-        for text in ("1=1M", "1=1M", "2=1M")
+        parse_lun(text).logical_unit("iqn.2026-11.test:a") for text in ("1=1M", "1=1M", "2=1M")
     )
     assert first.wwn == again.wwn != other.wwn
 
@@ -191,7 +190,7 @@ def test_what_may_be_a_password_is_not_shown(text: str) -> None:
     [("", 1), (",tpgs=none", 0), (",tpgs=implicit", 1), (",tpgs=explicit", 2), (",tpgs=both", 3)],
 )
 def test_lun_says_who_changes_its_access_states(option: str, modes: int) -> None:
-    unit = parse_lun(f"1=64M{option}").logical_unit("iqn.2026-11.org.iscsim:disk", "ISCSIM", "DISK")
+    unit = parse_lun(f"1=64M{option}").logical_unit("iqn.2026-11.org.iscsim:disk")
     assert unit.access.modes == modes
 
 

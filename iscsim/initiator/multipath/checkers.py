@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from iscsim.errors import ConnectionFailed, SCSIError, SessionFailed
-from iscsim.initiator.multipath.clariion import LUNState
+from iscsim.errors import ISCSIError
 from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.priorities import unit_report
 from iscsim.initiator.multipath.states import CheckerState
@@ -15,6 +14,7 @@ from iscsim.scsi import cdb as commands
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
+from iscsim.scsi.unit_path_report import LUNState
 
 __all__ = ["CHECKERS", "Checker", "check_path"]
 
@@ -48,7 +48,7 @@ async def check_path(path: Path, checker: str, timeout_s: float) -> CheckerState
         return await CHECKERS[checker](path, timeout_s)
     except CommandTimedOut:
         return CheckerState.TIMEOUT
-    except (ConnectionFailed, SessionFailed, SCSIError, ValueError):
+    except (ISCSIError, ValueError):
         return CheckerState.DOWN
 
 
@@ -102,7 +102,7 @@ async def _emc_clariion(path: Path, timeout_s: float) -> CheckerState:
     report = await unit_report(path, timeout_s)
     if not report.may_fail_over:
         return CheckerState.DOWN
-    if not report.is_normal:
+    if report.busy:
         return CheckerState.SHAKY
     if report.lun_state == LUNState.UNBOUND:
         return CheckerState.DOWN

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from iscsim.initiator.multipath.asymmetric import learn_port_group, report_target_port_groups
-from iscsim.initiator.multipath.clariion import REPORT_LENGTH, UNIT_REPORT_PAGE, UnitReport
 from iscsim.initiator.multipath.path import Path
 from iscsim.scsi import cdb as commands
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.sense import CommandFailed
 from iscsim.scsi.status import Status
+from iscsim.scsi.unit_path_report import UnitPathReport
+from iscsim.scsi.vpd import VPDPage
 
 __all__ = ["ALUA_PRIORITIES", "PREFERRED", "PRIORITIES", "Prioritizer", "unit_report"]
 
@@ -30,6 +31,7 @@ ALUA_PRIORITIES: dict[int, int] = {
 PREFERRED = 80
 """What PREF adds. To active/optimized only with ``exclusive_pref_bit``: it is preferred anyway."""
 _DEFAULT_OWNER = 2
+_REPORT_LENGTH = 128
 
 
 async def _const(path: Path, timeout_s: float, arguments: str) -> int:
@@ -50,21 +52,21 @@ async def _alua(path: Path, timeout_s: float, arguments: str) -> int:
     raise ValueError(f"{path.where}: target port group {number} is not reported")
 
 
-async def unit_report(path: Path, timeout_s: float) -> UnitReport:
+async def unit_report(path: Path, timeout_s: float) -> UnitPathReport:
     """VPD page C0h through a path. Raises CommandFailed, ValueError, and what the session raises."""
-    cdb = commands.inquiry(UNIT_REPORT_PAGE, allocation_length=REPORT_LENGTH)
-    result = await path.session.execute(path.unit, cdb, data_in_length=REPORT_LENGTH, timeout_s=timeout_s)
+    cdb = commands.inquiry(VPDPage.UNIT_PATH_REPORT, allocation_length=_REPORT_LENGTH)
+    result = await path.session.execute(path.unit, cdb, data_in_length=_REPORT_LENGTH, timeout_s=timeout_s)
     if result.status != Status.GOOD:
         raise CommandFailed(result.status, result.sense, "INQUIRY of page C0h")
-    return UnitReport.parse(result.data_in)
+    return UnitPathReport.parse(result.data_in)
 
 
 async def _emc(path: Path, timeout_s: float, arguments: str) -> int:
     """2 for the owner, 1 for the other service processor, 2 more for the default owner: 4 and 1 at rest."""
     report = await unit_report(path, timeout_s)
-    if not (report.may_fail_over and report.is_normal):
+    if not (report.may_fail_over and not report.busy):
         return 0
-    return report.lun_state + (_DEFAULT_OWNER if report.default_owner == report.service_processor else 0)
+    return report.lun_state + (_DEFAULT_OWNER if report.default_owner == report.processor else 0)
 
 
 PRIORITIES: dict[str, Prioritizer] = {"const": _const, "alua": _alua, "emc": _emc}

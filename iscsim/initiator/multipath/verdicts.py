@@ -5,12 +5,19 @@ from __future__ import annotations
 from enum import Enum
 
 from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
-from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure
+from iscsim.initiator.disposition import block_status_of
+from iscsim.initiator.task import (
+    CommandAborted,
+    CommandTimedOut,
+    MalformedData,
+    TargetFailure,
+    TransferIncomplete,
+)
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.sense import CommandFailed, SenseKey
 from iscsim.scsi.status import Status
 
-__all__ = ["PATH_ERRORS", "Verdict", "is_transition", "verdict_of"]
+__all__ = ["PATH_ERRORS", "Verdict", "tells_of_access", "verdict_of"]
 
 # What says that a path is bad, and nothing about the disk behind it.
 PATH_ERRORS = (ConnectionFailed, SessionFailed, CommandTimedOut, CommandAborted, TargetFailure)
@@ -33,17 +40,19 @@ _STATUSES: dict[int, Verdict] = {
 }
 _SENSE: dict[tuple[int, int], Verdict] = {
     (SenseKey.NOT_READY, 0x0401): Verdict.WAIT,  # becoming ready
-    (SenseKey.NOT_READY, 0x0403): Verdict.FAIL_PATH,  # the passive service processor of a CLARiiON
-    (SenseKey.NOT_READY, 0x040A): Verdict.WAIT,  # asymmetric access state transition
-    (SenseKey.NOT_READY, 0x040B): Verdict.FAIL_PATH,  # standby
-    (SenseKey.NOT_READY, 0x040C): Verdict.FAIL_PATH,  # unavailable
-    (SenseKey.NOT_READY, 0x0412): Verdict.FAIL_PATH,  # offline
-    (SenseKey.ILLEGAL_REQUEST, 0x2500): Verdict.FAIL_PATH,  # no such LUN any more, this way
+    (SenseKey.NOT_READY, ASC.ALUA_TRANSITION): Verdict.WAIT,
 }
 _KEYS: dict[int, Verdict] = {
     SenseKey.UNIT_ATTENTION: Verdict.REPEAT,
     SenseKey.ABORTED_COMMAND: Verdict.REPEAT,
 }
+_OF_ACCESS = (
+    (SenseKey.NOT_READY, ASC.ALUA_TRANSITION),
+    (SenseKey.NOT_READY, ASC.TARGET_PORT_STANDBY),
+    (SenseKey.NOT_READY, ASC.TARGET_PORT_UNAVAILABLE),
+    (SenseKey.UNIT_ATTENTION, ASC.ASYMMETRIC_ACCESS_STATE_CHANGED),
+    (SenseKey.UNIT_ATTENTION, ASC.IMPLICIT_ACCESS_STATE_TRANSITION_FAILED),
+)
 _PROTECTION = 0x10
 """ASC of the checks of protection information: what failed them will fail them again."""
 
@@ -51,21 +60,27 @@ _PROTECTION = 0x10
 def verdict_of(error: ISCSIError) -> Verdict:
     """What becomes of a command that ended with ``error``.
 
-    As Linux has it: device-mapper tries another path unless the target itself is what failed, or it is a
-    reservation that is in the way.
+    As Linux has it: device-mapper tries another path unless the target itself is what failed, the medium is
+    bad, or a reservation is in the way. What is repeated on the same path is what its SCSI layer repeats.
     """
-    if not isinstance(error, CommandFailed):
-        return Verdict.FAIL_PATH if isinstance(error, PATH_ERRORS) else Verdict.REPORT
-    sense = error.sense
-    if error.status != Status.CHECK_CONDITION or sense is None:
-        return _STATUSES.get(error.status, Verdict.REPORT)
-    if sense.key == SenseKey.ABORTED_COMMAND and sense.asc == _PROTECTION:
+    if isinstance(error, TransferIncomplete | MalformedData):
         return Verdict.REPORT
-    found = _SENSE.get((sense.key, sense.code))
-    return found if found is not None else _KEYS.get(sense.key, Verdict.REPORT)
+    again = _again(error) if isinstance(error, CommandFailed) else None
+    if again is not None:
+        return again
+    return Verdict.FAIL_PATH if block_status_of(error).is_path_error else Verdict.REPORT
 
 
-def is_transition(error: ISCSIError) -> bool:
-    """Whether the unit is changing its access states: what it says before it is done."""
+def _again(error: CommandFailed) -> Verdict | None:
+    sense = error.sense
+    if error.status != Status.CHECK_CONDITION:
+        return _STATUSES.get(error.status)
+    if sense is None or (sense.key == SenseKey.ABORTED_COMMAND and sense.asc == _PROTECTION):
+        return None
+    return _SENSE.get((sense.key, sense.code)) or _KEYS.get(sense.key)
+
+
+def tells_of_access(error: ISCSIError) -> bool:
+    """Whether asymmetric access states have changed, so that it is worth to ask for them again."""
     sense = error.sense if isinstance(error, CommandFailed) else None
-    return sense is not None and (sense.key, sense.code) == (SenseKey.NOT_READY, ASC.ALUA_TRANSITION)
+    return sense is not None and (sense.key, sense.code) in _OF_ACCESS

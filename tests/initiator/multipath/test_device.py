@@ -26,7 +26,7 @@ from iscsim.initiator.task import CommandTimedOut
 from iscsim.lab.addresses import run_virtual
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.logical_unit import LogicalUnit
-from iscsim.scsi.sense import CommandFailed
+from iscsim.scsi.sense import CommandFailed, Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.store import MemoryStore
 
@@ -328,12 +328,21 @@ def test_unit_that_is_busy_or_in_transition_is_waited_for() -> None:
     assert run_virtual(main()) == (10.0, 60.0)
 
 
-def test_unit_that_stays_busy_is_the_caller_s() -> None:
-    async def main() -> None:
-        one = straw_device(Array(), "2:0:0:1 sda")
-        one.paths[0].session.answers = [Status.BUSY] * 100
-        with pytest.raises(CommandFailed, match="BUSY"):
-            await one.read(0, 1)
-        assert one.active_paths == one.paths
+def test_unit_that_stays_busy_has_a_minute_on_each_path() -> None:
+    async def main() -> float:
+        both = straw_device(Array(), "2:0:0:1 sda", "4:0:0:1 sdc")
+        for path in both.paths:
+            path.session.answers = [Status.BUSY] * 100
+        with pytest.raises(SessionFailed, match=r"sda: .* BUSY; sdc: .* BUSY"):
+            await both.read(0, 1)
+        return asyncio.get_running_loop().time()
 
-    run_virtual(main())
+    assert run_virtual(main()) == 120.0
+
+
+async def test_command_that_is_aborted_again_and_again_goes_another_way() -> None:
+    both = straw_device(Array(both_active=True), "2:0:0:1 sda", "3:0:0:1 sdb")
+    both.paths[0].session.answers = [Sense(SenseKey.ABORTED_COMMAND, 0x47, 0x00)] * 100
+    await both.read(0, 1)
+    assert [path.is_active for path in both.paths] == [False, True]
+    assert len(both.paths[0].session.answers) == 100 - 6

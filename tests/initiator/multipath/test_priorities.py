@@ -71,7 +71,7 @@ async def test_emc_is_zero_when_the_path_is_not_set_up_or_busy(offset: int, valu
 
 async def test_emc_cannot_tell_from_another_page_or_an_error() -> None:
     (path,) = Array(report={9: 1}).paths("2:0:0:1 sda")
-    with pytest.raises(ValueError, match="no unit report page"):
+    with pytest.raises(ValueError, match="revision 1"):
         await priority("emc", path)
     path.session.answers = [Status.BUSY]
     with pytest.raises(CommandFailed, match="INQUIRY of page C0h ended with BUSY"):

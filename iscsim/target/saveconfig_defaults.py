@@ -1,0 +1,122 @@
+"""What LIO of Linux 6.1 has in saveconfig.json without being told: as the real one was recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ACL_ATTRIBUTES",
+    "ALUA_GROUP",
+    "BACKSTORE_ATTRIBUTES",
+    "PORTAL_GROUP_ATTRIBUTES",
+    "PORTAL_GROUP_PARAMETERS",
+    "TARGET_PARAMETERS",
+]
+
+ALUA_GROUP: dict[str, Any] = {
+    "alua_access_state": 0,
+    "alua_access_status": 0,
+    "alua_access_type": 3,
+    "alua_support_active_nonoptimized": 1,
+    "alua_support_active_optimized": 1,
+    "alua_support_offline": 1,
+    "alua_support_standby": 1,
+    "alua_support_transitioning": 1,
+    "alua_support_unavailable": 1,
+    "alua_write_metadata": 0,
+    "implicit_trans_secs": 0,
+    "name": "default_tg_pt_gp",
+    "nonop_delay_msecs": 100,
+    "preferred": 0,
+    "tg_pt_gp_id": 0,
+    "trans_delay_msecs": 0,
+}
+_BLOCK: dict[str, Any] = {
+    "alua_support": 1,
+    "block_size": 512,
+    "emulate_3pc": 1,
+    "emulate_caw": 1,
+    "emulate_dpo": 1,
+    "emulate_fua_read": 1,
+    "emulate_fua_write": 1,
+    "emulate_model_alias": 0,
+    "emulate_pr": 1,
+    "emulate_rest_reord": 0,
+    "emulate_tas": 1,
+    "emulate_tpu": 0,
+    "emulate_tpws": 0,
+    "emulate_ua_intlck_ctrl": 0,
+    "emulate_write_cache": 0,
+    "enforce_pr_isids": 1,
+    "force_pr_aptpl": 0,
+    "is_nonrot": 0,
+    "max_unmap_block_desc_count": 1,
+    "max_unmap_lba_count": 8388607,
+    "max_write_same_len": 8388607,
+    "optimal_sectors": 2560,
+    "pgr_support": 1,
+    "pi_prot_format": 0,
+    "pi_prot_type": 0,
+    "pi_prot_verify": 0,
+    "queue_depth": 128,
+    "unmap_granularity": 8,
+    "unmap_granularity_alignment": 0,
+    "unmap_zeroes_data": 0,
+}
+BACKSTORE_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "block": _BLOCK,
+    "fileio": _BLOCK | {"max_write_same_len": 4096, "optimal_sectors": 16384},
+    "ramdisk": _BLOCK | {"max_write_same_len": 0, "optimal_sectors": 1024},
+}
+"""By plugin; a ramdisk has no write cache to speak of."""
+PORTAL_GROUP_ATTRIBUTES: dict[str, Any] = {
+    "authentication": 1,
+    "cache_dynamic_acls": 0,
+    "default_cmdsn_depth": 64,
+    "default_erl": 0,
+    "demo_mode_discovery": 1,
+    "demo_mode_write_protect": 1,
+    "fabric_prot_type": 0,
+    "generate_node_acls": 0,
+    "login_keys_workaround": 1,
+    "login_timeout": 15,
+    "netif_timeout": 2,
+    "prod_mode_write_protect": 0,
+    "t10_pi": 0,
+    "tpg_enabled_sendtargets": 1,
+}
+ACL_ATTRIBUTES: dict[str, Any] = {
+    "authentication": -1,
+    "dataout_timeout": 3,
+    "dataout_timeout_retries": 5,
+    "default_erl": 0,
+    "nopin_response_timeout": 30,
+    "nopin_timeout": 15,
+    "random_datain_pdu_offsets": 0,
+    "random_datain_seq_offsets": 0,
+    "random_r2t_offsets": 0,
+}
+PORTAL_GROUP_PARAMETERS: dict[str, Any] = {
+    "AuthMethod": "CHAP",
+    "DataDigest": "CRC32C,None",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
+    "DefaultTime2Retain": "20",
+    "DefaultTime2Wait": "2",
+    "ErrorRecoveryLevel": "0",
+    "FirstBurstLength": "65536",
+    "HeaderDigest": "CRC32C,None",
+    "IFMarkInt": "Reject",
+    "IFMarker": "No",
+    "ImmediateData": "Yes",
+    "InitialR2T": "Yes",
+    "MaxBurstLength": "262144",
+    "MaxConnections": "1",
+    "MaxOutstandingR2T": "1",
+    "MaxRecvDataSegmentLength": "8192",
+    "MaxXmitDataSegmentLength": "262144",
+    "OFMarkInt": "Reject",
+    "OFMarker": "No",
+    "TargetAlias": "LIO Target",
+}
+TARGET_PARAMETERS: dict[str, Any] = {"cmd_completion_affinity": "-1"}
