@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from iscsim.errors import ISCSIError
+from iscsim.initiator.command_queue import HostRoom
 from iscsim.initiator.disposition import Disposition, rule_of
 from iscsim.initiator.error_settings import ErrorHandlingSettings
 from iscsim.initiator.scsi_command import SCSICommandState
@@ -101,6 +102,7 @@ class ErrorHandler:
         self.transport = transport
         self.settings = settings or ErrorHandlingSettings()
         self.devices: list[SCSIDevice] = []
+        self.room = HostRoom(self.settings.commands_max)
         self.recovering = False
         """No command begins meanwhile (``SHOST_RECOVERY``)."""
         self.steps: deque[RecoveryStep] = deque(maxlen=_STEPS_KEPT)
@@ -161,7 +163,7 @@ class ErrorHandler:
             return
         if not self._failed:  # nobody waits for them any more
             self._go_on()
-        elif sum(device.in_flight for device in self.devices) <= len(self._failed):
+        elif self.room.taken <= len(self._failed):
             self._climbing = asyncio.get_running_loop().create_task(self._climb())
 
     def _go_on(self) -> None:

@@ -36,17 +36,20 @@ class ErrorHandlingSettings:
     """Error handlings in a row that a unit may cause by not answering reads and writes, although it answers
     everything else (``max_medium_access_timeouts``)."""
     queue_ramp_up_period_s: float = 120.0
+    commands_max: int = 128
+    """Commands of all devices of a session at a time."""
     drops_on_silence: bool = False
     checks_connection: bool = False
 
     @classmethod
     def of(cls, settings: NodeSettings, **others: Any) -> Self:
-        """From ``node.session.err_timeo.*``; ``others`` are fields of this class."""
+        """From ``node.session.err_timeo.*`` and ``cmds_max``; ``others`` are fields of this class."""
         mine = cls(
             abort_timeout_s=settings.abort_timeout,
             lu_reset_timeout_s=settings.lu_reset_timeout,
             target_reset_timeout_s=settings.tgt_reset_timeout,
             host_reset_timeout_s=settings.host_reset_timeout,
+            commands_max=settings.cmds_max,
         )
         return replace(mine, **others)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from iscsim.errors import ISCSIError, LoginFailed, SessionFailed
+from iscsim.errors import SessionFailed
 from iscsim.initiator.client import (
     DEFAULT_INITIATOR_NAME,
     InitiatorProtocol,
@@ -22,9 +22,9 @@ from iscsim.initiator.client import (
     default_network,
     random_isid,
 )
-from iscsim.initiator.login_attempts import AttemptFailed, Attempts, LoginAttempts
+from iscsim.initiator.login_attempts import Attempts, LoginAttempts
 from iscsim.initiator.portal import Portal, parse_portal
-from iscsim.initiator.reopening import Reopen, Reopening
+from iscsim.initiator.relogin import GivenUp, Relogin
 from iscsim.initiator.session import Session
 from iscsim.initiator.session_state import (
     SessionState,
@@ -37,7 +37,7 @@ from iscsim.initiator.task import CommandTask
 from iscsim.initiator.verbs import LUN, SCSIVerbs
 from iscsim.pdu import TaskManagementResponseCode
 from iscsim.session.events import ConnectionEnded, Event
-from iscsim.session.login import LoginConfig, LoginRedirected
+from iscsim.session.login import LoginConfig
 from iscsim.session.names import normalize_name
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ class RecoveringSession(SCSIVerbs):
         self.given_up = False
         """Whether it was closed, or ``reopen_max`` logins in a row have failed: it will not come back."""
         self._attempts = attempts
-        self._reopening = Reopening(settings.default_time2wait, settings.reopen_max)
+        self._relogin = Relogin(attempts, settings)
         self._loop = asyncio.get_running_loop()
         self._state = SessionState.FAILED
         self._room = asyncio.Semaphore(settings.cmds_max)
         self._settled = asyncio.Event()  # whether nobody has to wait: for commands, or for the next state
-        self._relogin: asyncio.Task[None] | None = None
+        self._recovery: asyncio.Task[None] | None = None
         self._replacement: asyncio.TimerHandle | None = None
         self._session: Session | None = None
         self._use(session)
@@ -238,7 +238,6 @@ class RecoveringSession(SCSIVerbs):
 
     def _use(self, session: Session) -> None:
         """There is a session: let everybody go on."""
-        self._reopening.began(self._loop.time())
         self._session = session
 
         def told(event: Event) -> None:
@@ -264,9 +263,8 @@ class RecoveringSession(SCSIVerbs):
         self._settled.clear()
         self._change(SessionState.FAILED, reason)
         self._begin_replacement()
-        step = self._reopening.lost(self._loop.time(), session.time2wait)
-        self._relogin = self._loop.create_task(self._log_in_again(step))
-        self._relogin.add_done_callback(self._stopped)
+        self._recovery = self._loop.create_task(self._log_in_again(session.time2wait))
+        self._recovery.add_done_callback(self._stopped)
 
     def _change(self, state: SessionState, reason: str) -> None:
         if state is not self._state:
@@ -302,64 +300,20 @@ class RecoveringSession(SCSIVerbs):
 
     # -- the next login ----------------------------------------------------------------------------
 
-    async def _log_in_again(self, step: Reopen) -> None:
-        """Try as long as iscsid would."""
-        attempts, time = self._attempts, self._loop.time
-        attempts.redirections.go_home()
-        while True:
-            await asyncio.sleep(step.at - time())
-            if step.give_up:
-                self._give_up(f"given up after {self._reopening.attempts} logins")
-                return
-            self._reopening.began(time())
-            try:
-                protocol = await self._attempt()
-            except ISCSIError as failure:
-                step = self._next_step(failure)
-                attempts.redirections.go_home()
-            else:
-                self._use(_session_on(protocol, attempts.redirections.here))
-                return
+    async def _log_in_again(self, time2wait: float) -> None:
+        try:
+            protocol, reached = await self._relogin.run(time2wait)
+        except GivenUp as error:
+            self._give_up(str(error))
+        else:
+            self._use(_session_on(protocol, reached))
 
-    def _stopped(self, relogin: asyncio.Task[None]) -> None:
+    def _stopped(self, recovery: asyncio.Task[None]) -> None:
         """Nobody tries any more: if that was no plan, as when ``on_attempt`` raised, let nobody wait."""
-        if not relogin.cancelled() and (error := relogin.exception()) is not None:
+        if not recovery.cancelled() and (error := recovery.exception()) is not None:
             self._give_up(f"no login is tried any more: {error!r}")
             message = f"{self!r} cannot go on"
-            self._loop.call_exception_handler({"message": message, "exception": error, "task": relogin})
-
-    async def _attempt(self) -> InitiatorProtocol:
-        """One attempt, with the redirections it meets."""
-        attempts = self._attempts
-        while True:
-            try:
-                protocol = await attempts.attempt()
-            except LoginRedirected as redirection:
-                attempts.note(str(redirection))
-                attempts.redirections.follow(redirection)
-            except (AttemptFailed, LoginFailed) as failure:
-                attempts.note(str(failure))
-                raise
-            else:
-                return self._noted(protocol)
-            finally:
-                if attempts.came_up:
-                    self._reopening.connected()
-
-    def _noted(self, protocol: InitiatorProtocol) -> InitiatorProtocol:
-        try:
-            self._attempts.note()
-        except BaseException:
-            protocol.close()
-            raise
-        return protocol
-
-    def _next_step(self, failure: ISCSIError) -> Reopen:
-        now = self._loop.time()
-        logger.info("%r: login %d failed: %s", self, self._reopening.attempts, failure)
-        if isinstance(failure, AttemptFailed) and failure.code is None:
-            return self._reopening.not_connected(now)
-        return self._reopening.failed(now)
+            self._loop.call_exception_handler({"message": message, "exception": error, "task": recovery})
 
     def _give_up(self, reason: str) -> None:
         self.given_up = True
@@ -370,11 +324,11 @@ class RecoveringSession(SCSIVerbs):
 
     async def close(self) -> None:
         """Log out if that is possible; no login is tried any more, and what waits fails."""
-        session, relogin = self._session, self._relogin
+        session, recovery = self._session, self._recovery
         self._give_up("closed")
-        if relogin is not None and not relogin.done():
-            relogin.cancel()
-            await asyncio.gather(relogin, return_exceptions=True)
+        if recovery is not None and not recovery.done():
+            recovery.cancel()
+            await asyncio.gather(recovery, return_exceptions=True)
         if session is not None:
             await session.close()
 
@@ -408,6 +362,7 @@ async def log_in(
     portal_group_tag: int | None = None,
     allowed_redirections: Sequence[str] | None = None,
     on_attempt: Callable[[LoginAttempt], None] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> RecoveringSession:
     """Log in to a target, and stay logged in::
 
@@ -447,6 +402,7 @@ async def log_in(
         settings.initial_login,
         on_attempt,
         allowed_redirections=allowed_redirections,
+        clock=clock,
         **options,
     )
     protocol, reached = await first.run()

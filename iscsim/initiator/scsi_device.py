@@ -98,7 +98,7 @@ class SCSIDevice(SCSIVerbs):
         self.expecting_unit_attention = False
         """We reset it: the next unit attention is an echo of that."""
         self.depth = QueueDepth(queue_depth, ramp_up_period_s=self.settings.queue_ramp_up_period_s)
-        self._queue = CommandQueue(self.depth, self._takes_commands)
+        self._queue = CommandQueue(self.depth, self._takes_commands, self.handler.room)
         self._fixed_state: DeviceState | None = None
         self._reason = ""
         self._watch = CommandWatch(self._overdue)

@@ -20,7 +20,8 @@ from iscsim.pdu import PDU
 PORTALS = ["10.245.47.95:3260", "10.245.47.96:3260"]
 
 
-EXPECTED = ("dropped by the test", "moved temporarily", "moved permanently", "no logout within")
+BY_THE_TEST = "dropped by the test"
+EXPECTED = (BY_THE_TEST, "moved temporarily", "moved permanently", "no logout within")
 """What a target may say of connections that a test treats badly."""
 
 
@@ -77,6 +78,12 @@ def in_world(main: Callable[[World], Awaitable[Any]], pcap: Path | None = None, 
             await world.session.close()
 
     return Lab.run(whole, pcap=pcap)
+
+
+def drop_connections(world: World) -> None:
+    """The target's process closes its connections, and says nothing before."""
+    for session in world.target.sessions:
+        session.end(BY_THE_TEST)
 
 
 def seconds_of(pcap: Path, kind: type[PDU], where: Callable[[Any], bool] = lambda pdu: True) -> list[float]:

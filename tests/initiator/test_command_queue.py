@@ -4,7 +4,7 @@ import asyncio
 
 from initiator.transports import now, virtual
 
-from iscsim.initiator.command_queue import CommandQueue
+from iscsim.initiator.command_queue import CommandQueue, HostRoom
 from iscsim.initiator.queue_depth import QueueDepth
 
 
@@ -127,5 +127,52 @@ def test_who_is_cancelled_as_the_turn_comes_gives_the_place_back() -> None:
         crowd.tasks["b"].cancel()
         await asyncio.sleep(0.001)
         assert queue.in_flight == 0
+
+    virtual(main())
+
+
+def test_all_queues_of_a_host_share_its_room_and_take_turns() -> None:
+    async def main() -> None:
+        room = HostRoom(2)
+        first, second = (CommandQueue(QueueDepth(8), lambda: True, room) for _ in range(2))
+        many, few = Crowd(first), Crowd(second)
+        await many.join("a", "b", "c", "d")
+        await few.join("x")
+        assert (many.entered, few.entered, room.taken) == (["a", "b"], [], 2)
+        first.leave()
+        await asyncio.sleep(0)
+        assert (many.entered, few.entered) == (["a", "b", "c"], [])  # it has waited longer
+        first.leave()
+        await asyncio.sleep(0)
+        assert (many.entered, few.entered) == (["a", "b", "c"], ["x"])
+        first.leave()
+        second.leave()
+        await asyncio.sleep(0)
+        assert (many.entered, room.taken) == (["a", "b", "c", "d"], 1)
+
+    virtual(main())
+
+
+def test_a_turn_that_one_queue_cannot_take_goes_to_the_next() -> None:
+    async def main() -> None:
+        room = HostRoom(1)
+        is_open = [True]
+        first, second, third = (
+            CommandQueue(QueueDepth(8), check, room)
+            for check in (lambda: True, lambda: is_open[0], lambda: True)
+        )
+        busy, closed, free = Crowd(first), Crowd(second), Crowd(third)
+        await busy.join("a")
+        await closed.join("b")
+        await free.join("c")
+        is_open[0] = False
+        first.leave()
+        await asyncio.sleep(0)
+        assert (closed.entered, free.entered) == ([], ["c"])
+        is_open[0] = True
+        second.look()
+        third.leave()
+        await asyncio.sleep(0)
+        assert closed.entered == ["b"]
 
     virtual(main())

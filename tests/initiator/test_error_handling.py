@@ -228,6 +228,18 @@ def test_each_unit_is_reset_by_itself() -> None:
     virtual(main())
 
 
+def test_no_more_commands_than_the_session_takes_are_under_way_and_none_waits_for_a_timeout() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport([NEVER] * 4)
+        units = devices(transport, 8, commands_max=4)
+        ended = await asyncio.gather(*(ask(unit, lba) for unit in units for lba in range(4)))
+        assert [task.status for task in ended] == [Status.GOOD] * 32
+        assert transport.most_under_way == 4
+        assert sum(unit.iotmo_count for unit in units) == 4
+
+    virtual(main())
+
+
 # -- after a step --------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,18 @@ def test_each_step_is_on_the_wire_at_its_second(main: Play, steps: list[str], tm
     assert seen(tmp_path / "ladder.pcapng") == [*expected, f"{steps[-1].split()[0]} logout"]
 
 
+@pytest.mark.parametrize("response", [1, 2, 3, 4, 5, 6, 7, 255])
+def test_every_response_but_complete_is_a_refusal(response: int, tmp_path: Path) -> None:
+    """5 and 6 are about the function, 7 is reserved (RFC 7143 section 11.6.1): nobody is aborted by any."""
+    play(stuck(response=response), pcap=tmp_path / "refused.pcapng")
+    assert [step.partition(" ")[2] for step in seen(tmp_path / "refused.pcapng")[1:5]] == [
+        "ABORT TASK 1",
+        "LOGICAL UNIT RESET 1",
+        "TARGET WARM RESET 0",
+        "login",
+    ]
+
+
 def test_linux_drops_the_session_when_nothing_is_answered(tmp_path: Path) -> None:
     world = play(stuck(**SILENT), linux=True, checks_connection=False, pcap=tmp_path / "linux.pcapng")
     assert seen(tmp_path / "linux.pcapng")[1:3] == ["30 ABORT TASK 1", "47 login"]
