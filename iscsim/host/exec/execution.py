@@ -15,7 +15,7 @@ from iscsim.host.exec.devices import DeviceFiles
 from iscsim.host.exec.export import Export
 from iscsim.host.exec.layout import Layout
 from iscsim.host.exec.namespaces import WAYS, choose_way
-from iscsim.host.exec.program import run_program
+from iscsim.host.exec.program import Signals, run_program
 from iscsim.host.exec.server import ShimServer
 from iscsim.host.nbd import Blocks, NBDServer
 from iscsim.host.shell import commands
@@ -42,12 +42,17 @@ async def execute_program(host: Host, argv: Sequence[str], *, ways: Sequence[str
         OSError: the directory or its sockets cannot be made.
     """
     layout = Layout(host.name)
-    try:
-        async with Execution(host, layout).running() as execution:
-            command = [*await choose_way(layout, ways), *argv]
-            return await run_program(command, execution.environment(os.environ))
-    finally:
-        layout.remove()
+    with Signals() as signals:
+        try:
+            async with Execution(host, layout).running() as execution:
+                command = [*await choose_way(layout, ways), *argv]
+                return await run_program(command, execution.environment(os.environ), signals)
+        except asyncio.CancelledError:
+            if signals.number is None:
+                raise
+            return 128 + signals.number
+        finally:
+            layout.remove()
 
 
 class Execution:

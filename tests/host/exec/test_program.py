@@ -13,11 +13,13 @@ import pytest
 from host.exec.stage import until
 
 from iscsim.host.exec import program as module
-from iscsim.host.exec.program import run_program
+from iscsim.host.exec.program import Signals, run_program
 
 
 async def shell(script: str, **environment: str) -> int:
-    return await asyncio.wait_for(run_program(["sh", "-c", script], {**os.environ, **environment}), 60)
+    with Signals() as signals:
+        async with asyncio.timeout(60):
+            return await run_program(["sh", "-c", script], {**os.environ, **environment}, signals)
 
 
 async def test_it_ends_as_the_program_does() -> None:
@@ -70,7 +72,23 @@ async def test_who_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest
 
 async def test_a_program_that_cannot_be_started() -> None:
     with pytest.raises(FileNotFoundError):
-        await run_program(["/no/such/program"], {})
+        await run_program(["/no/such/program"], {}, Signals())
+
+
+async def test_a_signal_before_there_is_a_program_ends_the_task() -> None:
+    caught = []
+
+    async def prepare() -> None:
+        with Signals() as signals:
+            caught.append(signals)
+            await asyncio.Event().wait()
+
+    preparing = asyncio.ensure_future(prepare())
+    await until(lambda: bool(caught))
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    assert caught[0].number == signal.SIGTERM
 
 
 async def test_children_of_others_are_let_alone() -> None:
