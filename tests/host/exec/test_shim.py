@@ -16,7 +16,7 @@ ALLOWED = {"_socket", "os", "socket", "struct", "sys"}
 
 @pytest.fixture(autouse=True)
 def _values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shim, "ROOTS", ("/sys", "/dev"))
+    monkeypatch.setattr(shim, "ROOTS", ("/sys", "/dev", "/etc/iscsi"))
     monkeypatch.setattr(shim, "REAL_NODES", ("/dev/null", "/dev/zero", "/dev/pts"))
 
 
@@ -73,6 +73,7 @@ def test_amounts(text: str, value: int) -> None:
         (["cat", "/etc/passwd"], True),
         (["cat"], True),
         (["cat", "/sys/block/sda/size"], False),
+        (["cat", "/etc/iscsi/initiatorname.iscsi"], True),
         (["dd", "if=/dev/zero", "of=/tmp/x", "count=1"], True),
         (["dd", "if=/dev/sda", "of=/dev/null"], False),
         (["dd", "if=/dev/sda", "seek=3"], True),
