@@ -135,6 +135,8 @@ def test_configuration_is_saved_and_restored(
         (("tpg", "create", NAME, "--tag", 0), 2, "tag: expected 1 to 65535"),
         (("backstore", "create", "disk", "--size", "64X"), 2, "not a size"),
         (("backstore", "create", "disk", "--attribute", "x", "--size", "1M"), 2, "expected NAME=VALUE"),
+        (("backstore", "create", "disk", "--plugin", "fileio"), 2, "disk: fileio needs a path"),
+        (("backstore", "create", "disk", "--path", "/tmp/x"), 2, "disk: ramdisk has no path"),
         (("restore", "nothing.json"), 2, "No such file"),
         (("show",), 2, "TARGET"),
         (("acl", "create", NAME, 1, HOST, "--user", "chapuser"), 2, "in $ISCSIM_CHAP_PASSWORD"),
