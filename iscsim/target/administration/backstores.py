@@ -48,6 +48,8 @@ class BackstoreSpec:
             raise ConfigError(f"{where}: {self.plugin} {has}")
         if self.plugin == "ramdisk" and self.size is None:
             raise ConfigError(f"{where}: a ramdisk needs a size")
+        if not _are_groups(self.attributes.get("alua_tpgs", [{"name": ""}])):
+            raise ConfigError(f"{where}: attribute alua_tpgs: expected objects with a name")
         self.wwn = None if self.wwn is None else normalize_wwn(self.wwn)
 
     def open(self) -> BlockStore:
@@ -73,6 +75,15 @@ class BackstoreSpec:
             thin=self.thin,
             write_cache=self.write_back,
         )
+
+
+def _are_groups(value: Any) -> bool:
+    """Target port groups as LIO's file has them: they are written there again."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in value)
+    )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -302,8 +302,15 @@ class TargetControl:
         """In a thread, as a disk may be slow; one after the other, as the last one must win."""
         where = _absolute(path)
         async with self._saving:
+            self._refuse_blocks(where)
             model = await self._model(Rows(self.configuration, secrets=True))
             await asyncio.to_thread(lambda: write_state(where, to_saveconfig(model)))
+
+    def _refuse_blocks(self, where: Path) -> None:
+        """The file of a backstore would be replaced, and what is written to it from then on be lost."""
+        for backstore in self.configuration.backstores.values():
+            if backstore.path is not None and Path(backstore.path).resolve() == where.resolve():
+                raise ConfigError(f"{where} is the file of backstore {backstore.name!r}")
 
     async def _restore(self, path: str) -> None:
         where = _absolute(path)
