@@ -28,6 +28,10 @@ def real(path: str) -> str:
     return os.path.realpath(path, strict=True)
 
 
+def content(export: Export, path: str) -> bytes:
+    return Path(export.place(path)).read_bytes()
+
+
 def shown(host: Host) -> list[str]:
     return [path for path in host.tree if path.startswith(tuple(f"{root}/" for root in ROOTS))]
 
@@ -149,5 +153,5 @@ async def test_what_a_program_leaves_where_we_work_is_no_obstacle(host: Host, tm
     host.files["/etc/iscsi/initiatorname.iscsi"] = b"InitiatorName=iqn.2026-11.org.iscsim:new\n"
     host.changed()
     export.update()
-    assert Path(export.place("/etc/iscsi/initiatorname.iscsi")).read_bytes().endswith(b":new\n")
+    assert content(export, "/etc/iscsi/initiatorname.iscsi").endswith(b":new\n")
     assert secret.read_text() == "of the machine"
