@@ -9,13 +9,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from iscsim import __version__
+from iscsim.cli.config import config
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
+from iscsim.cli.rtstool import PASSED_ON, rtstool
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
 from iscsim.cli.sessions import attach, detach, login, logout, rescan, sessions
+from iscsim.cli.target import target
+from iscsim.cli.top import top
 
 app = typer.Typer(
     name="iscsim",
@@ -25,11 +29,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS = (demo, serve, run, discover, luns, inquiry, read, write)
+_COMMANDS = (demo, serve, top, run, discover, luns, inquiry, read, write)
 _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
+app.add_typer(target, name="target")
+app.command(context_settings=PASSED_ON)(rtstool)
 app.add_typer(fault, name="fault")
+app.add_typer(config, name="config")
 
 
 def _version(wanted: bool) -> None:
