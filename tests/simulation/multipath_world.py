@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from iscsim.errors import ISCSIError
 from iscsim.faults.seeds import stream_of
@@ -16,7 +16,7 @@ from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.settings import NodeSettings
 from iscsim.lab import Lab, LiveTarget
 
-__all__ = ["PORTALS", "Load", "multipath"]
+__all__ = ["PORTALS", "Load", "World", "all_paths_are_back", "multipath"]
 
 PORTALS = ["10.245.47.95:3260", "10.245.47.96:3260"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -67,6 +67,24 @@ async def multipath(
                 await each.close()
 
 
+class World(Protocol):
+    """What a load takes its time and its chance from: a `Lab`, or the real ones."""
+
+    seed: int
+
+    @property
+    def now(self) -> float: ...
+
+
+async def all_paths_are_back(device: MultipathDevice, within_s: int = 120) -> None:
+    """Wait for it, second by second. Raises AssertionError."""
+    for _ in range(within_s):
+        if len(device.active_paths) == len(device.paths):
+            return
+        await asyncio.sleep(1)
+    raise AssertionError(f"paths are still missing:\n{device}")
+
+
 class Load:
     """Workers that write ``blocks`` and read them back; each has its own part of the disk.
 
@@ -76,7 +94,7 @@ class Load:
 
     def __init__(
         self,
-        lab: Lab,
+        lab: World,
         device: MultipathDevice,
         *,
         workers: int = 4,

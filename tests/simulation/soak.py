@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from simulation.multipath_world import PORTALS, Load, multipath
+from simulation.multipath_world import PORTALS, Load, all_paths_are_back, multipath
 
 from iscsim.faults.kinds import catalogue
 from iscsim.faults.rule import FaultRule
@@ -23,7 +23,6 @@ __all__ = ["FAULTS", "LAYERS", "NOT_HARMLESS", "kinds", "run"]
 
 LAYERS = ("net", "tcp", "session")
 SETTINGS = {"failback": "immediate", "path_grouping_policy": "multibus"}
-CONVERGES_WITHIN_S = 120
 BLOCKS = 5  # a write of more than one segment
 Dice = random.Random
 
@@ -180,15 +179,6 @@ def arm(lab: Lab, name: str, device: MultipathDevice) -> FaultRule:
     if name == "session.logout":
         lab.fault("session.async", event=1, p3=4, period=4.0).may_not_fire().after(begins).until(ends)
     return rule
-
-
-async def all_paths_are_back(device: MultipathDevice) -> None:
-    """Wait for it, second by second."""
-    for _ in range(CONVERGES_WITHIN_S):
-        if len(device.active_paths) == len(device.paths):
-            return
-        await asyncio.sleep(1)
-    raise AssertionError(f"paths are still missing:\n{device}")
 
 
 async def scenario(lab: Lab, name: str, settings: Mapping[str, Any], judge: bool) -> tuple[int, int]:

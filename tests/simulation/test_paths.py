@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simulation.multipath_world import PORTALS, Load, multipath
+from simulation.multipath_world import PORTALS, Load, all_paths_are_back, multipath
 
 from iscsim.faults.seeds import stream_of
 from iscsim.faults.write_model import Difference
-from iscsim.initiator.multipath import MultipathDevice
 from iscsim.lab import Lab
 
 SEEDS = range(int(os.environ.get("ISCSIM_SEEDS", "6")))
-LASTS_S, CONVERGES_WITHIN_S = 60.0, 120
+LASTS_S = 60.0
 SETTINGS = {"no_path_retry": "queue", "failback": "immediate", "path_selector": "queue-length 0"}
 
 Dice = random.Random
@@ -56,15 +55,6 @@ def arm(lab: Lab) -> None:
         rule.after(begins).until(begins + dice.uniform(1, 25))
         if times:
             rule.times(times)
-
-
-async def all_paths_are_back(device: MultipathDevice) -> None:
-    """Wait for it, second by second."""
-    for _ in range(CONVERGES_WITHIN_S):
-        if len(device.active_paths) == len(device.paths):
-            return
-        await asyncio.sleep(1)
-    raise AssertionError(f"paths are still missing:\n{device}")
 
 
 async def scenario(lab: Lab, policy: str) -> None:
