@@ -1,8 +1,8 @@
 """Recovery and error handling at open-iscsi's seconds, for whoever reads the capture.
 
-A step is (second, what). ``"connect 1"`` is the first SYN of a connection with the first portal, ``"login 1"`` a
-Login Request, ``"ping 1"`` a NOP-Out, ``"READ 2"`` a command to the second portal, ``"ABORT TASK 1"`` task
-management.
+A step is (second, what). ``"connect 1"`` is the first SYN of a connection with the first portal,
+``"login 1"`` a Login Request, ``"ping 1"`` a NOP-Out, ``"READ 2"`` a command to the second portal,
+``"ABORT TASK 1"`` task management.
 """
 
 from __future__ import annotations

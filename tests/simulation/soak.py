@@ -170,7 +170,7 @@ def arm(lab: Lab, name: str, device: MultipathDevice) -> FaultRule:
     dice = stream_of(lab.seed, name)
     make, times = FAULTS[name]
     begins = lab.now + dice.uniform(0, 5)
-    ends = begins + dice.uniform(5, 20)
+    ends = begins + (20 if name in QUIET else dice.uniform(5, 20))
     rule = lab.fault(name, **make(dice)).may_not_fire().after(begins).until(ends)
     if times:
         rule.times(times)
