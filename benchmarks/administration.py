@@ -1,8 +1,8 @@
 """Administer many targets of one process over one control connection, and log in meanwhile.
 
-Prints a line a measurement, and with ``--json`` a document; ``make bench-administration`` runs it.
+Prints a line a measurement, and with ``--json`` a document.
 
-    python benchmarks/administration.py [--targets 1000] [--json]
+    python -m benchmarks.administration [--targets 1000] [--json]
 """
 
 from __future__ import annotations

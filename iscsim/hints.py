@@ -33,7 +33,7 @@ _SAME_THINGS = (
     ("wwn", "wwid"),
     ("portal", "address", "ip"),
 )
-"""Parameters of several faults that people take for one another."""
+"""Names that people take for one another."""
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
 SHELLS = {"target.server", "target.administration.control", "target.administration.state_file"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS |= {"initiator.load.engine"}
 SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
 SHELLS |= {
     "initiator.scsi_device",

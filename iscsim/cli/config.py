@@ -11,7 +11,7 @@ import typer
 from iscsim.cli.errors import ExitCode
 from iscsim.cli.output import print_json
 
-config = typer.Typer(help="Check configuration files of iscsim serve.", no_args_is_help=True)
+config = typer.Typer(name="config", help="Check configuration files of iscsim serve.", no_args_is_help=True)
 
 
 @config.command("check")

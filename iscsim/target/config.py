@@ -191,7 +191,7 @@ def _add(
         _redirect(nodes, parse_redirect(text))
     luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
     for spec in luns:
-        unit = spec.logical_unit(base_name(entity.policy, nodes[0].name), entity.policy.device)
+        unit = spec.logical_unit(entity.policy.base_name(nodes[0].name), entity.policy.device)
         nodes[0].add_lun(spec.number, unit, read_only=spec.readonly)
     initiators = [parse_initiator(text) for text in config.initiators]
     if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
@@ -223,14 +223,6 @@ def _described_portals(
     return found
 
 
-def base_name(policy: TargetPolicy, name: str) -> str:
-    """The name of an array's target without what stands for its port; any other name as it is."""
-    for port in policy.array_ports:
-        if name.endswith(port.suffix):
-            return name.removesuffix(port.suffix)
-    return name
-
-
 def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -> list[TargetNode]:
     """One target with all portals; of an array one with each, which see the same units as one device."""
     ports = entity.policy.array_ports
@@ -243,25 +235,10 @@ def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -
         raise ConfigError(f"{config.name}: an array has at most {len(ports)} portals")
     nodes = []
     for portal, port in zip(portals, ports, strict=False):
-        name = base_name(entity.policy, config.name) + port.suffix
+        name = entity.policy.base_name(config.name) + port.suffix
         node = entity.add_target(name, alias=config.alias)
-        node.add_portal(portal, port.tag).target_port_group = port.target_port_group
+        node.add_portal(portal, port.tag)
         nodes.append(node)
-    unite(nodes)
-    return nodes
-
-
-def unite(nodes: list[TargetNode]) -> None:
-    """Make them one SCSI device: the units and ACLs of the first, and the ports of all."""
-    for node in nodes:
+    for node in nodes:  # the same units and ACLs
         node.access = nodes[0].access
-        node.ports = nodes[0].ports
-    nodes[0].ports.read = lambda: _ports_of(nodes)
-
-
-def _ports_of(nodes: list[TargetNode]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for node in nodes:
-        for group, ports in node.port_groups().items():
-            found.setdefault(group, []).extend(ports)
-    return found
+    return nodes

@@ -167,7 +167,9 @@ class TargetNode:
         """The target port group of the port that a portal group is."""
         group = self.portal_groups.get(portal_group_tag)
         named = group.target_port_group if group is not None else None
-        choices = (named, self.policy.target_port_group, portal_group_tag)
+        port = self.policy.array_port(self.name)
+        of_array = None if port is None else port.target_port_group
+        choices = (named, of_array, self.policy.target_port_group, portal_group_tag)
         return next(number for number in choices if number is not None)
 
     def units(self, number: int | None = None) -> list[LogicalUnit]:
@@ -334,9 +336,27 @@ class NetworkEntity:
         node = TargetNode(name, alias=alias, policy=self.policy)
         if node.name in self.nodes:
             raise ConfigError(f"target {node.name} exists already")
+        if self.policy.array_ports:
+            self._join_array(node)
         self.nodes[node.name] = node
         self.removed.pop(node.name, None)
         return node
+
+    def _join_array(self, node: TargetNode) -> None:
+        """The targets of an array are one SCSI device, with the ports of all."""
+        base = self.policy.base_name(node.name)
+
+        def siblings() -> list[TargetNode]:
+            return [each for each in self.nodes.values() if self.policy.base_name(each.name) == base]
+
+        def ports() -> dict[int, list[int]]:
+            found: dict[int, list[int]] = {}
+            for each in siblings():
+                for group, numbers in each.port_groups().items():
+                    found.setdefault(group, []).extend(numbers)
+            return found
+
+        node.ports = next((each.ports for each in siblings()), TargetPorts(ports))
 
     def remove_target(self, name: str) -> TargetNode:
         """Take a target away: its sessions are dropped, and who comes for it is told that it was removed.

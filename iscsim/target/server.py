@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import socket
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class TargetProtocol(asyncio.Protocol):
         self._portal = portal
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when it is: handles of uvloop do not always say
         self.cut_off = False
         """Whether it was aborted, which its transport will tell of."""
         self._finished = False
@@ -134,7 +136,7 @@ class TargetProtocol(asyncio.Protocol):
             self._going_on = True
             self._loop.call_soon(self._go_on)  # by then the transport knows whether the peer takes more
         deadline = core.next_deadline()
-        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+        if deadline is not None and deadline < self._due:
             self._arm(deadline)
 
     def _recorded(self, record: ConnectionRecord, out: list[Buffer]) -> list[Buffer]:
@@ -168,10 +170,10 @@ class TargetProtocol(asyncio.Protocol):
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick)
+        self._timer, self._due = self._loop.call_at(deadline, self._tick), deadline
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, math.inf
         if self._server.paused:
             return
         self.core.handle_timer(self._time())

@@ -3,8 +3,8 @@
     python rtslib_restore.py FILE
 
 The code that reads the document is rtslib's own (`RTSRoot.restore`, every ``setup``, `set_attributes`). Only
-the constructors, which would make directories in configfs, are replaced: they take just the arguments that the
-real ones take, and attributes that the real class has.
+the constructors, which would make directories in configfs, are replaced: they take just the arguments the
+real ones take, and attributes the real class has.
 """
 
 import inspect

@@ -39,7 +39,7 @@ _PORTAL = re.compile(r"-p (\S+)|host(\d+)/scan")
 
 
 def recorded() -> list[list[str]]:
-    """The commands of the four calls that were recorded: connect, disconnect, and both with a silent portal."""
+    """The commands of the four recorded calls: connect, disconnect, and both with a silent portal."""
     calls: list[list[str]] = []
     for line in LOG.read_text(errors="replace").splitlines():
         if "==> connect_volume" in line or "==> disconnect_volume" in line:
