@@ -131,14 +131,11 @@ NODES: dict[str, dict[str, Any]] = {
     "session.r2tsn_dup": {"initial_r2t": True, "immediate_data": False},
 }
 """Settings of the nodes."""
-_QUEUE = "no_path_retry queue: it ends every path, and I/O fails with anything less"
+QUEUE = "no_path_retry queue: it ends both paths, for longer than replacement_timeout"
 NOT_HARMLESS = {
     "tcp.corrupt": "HeaderDigest and DataDigest: nobody else can tell a byte that was changed from another",
     "tcp.garbage": "HeaderDigest and DataDigest: it may fall into the data of a PDU",
-    "net.partition": _QUEUE,
-    "session.async": _QUEUE,
-    "session.drop": _QUEUE,
-    "session.reinstate_foreign": _QUEUE,
+    "net.partition": QUEUE,
 }
 """What it takes that nothing is lost and no I/O fails, where two paths alone do not do it."""
 
@@ -186,7 +183,7 @@ async def scenario(lab: Lab, name: str, settings: Mapping[str, Any], judge: bool
     target = await lab.target(portals=PORTALS, luns={1: "1M"})
     options = {"disks": True, "replacement_timeout": 5, "settings": settings} | SETTINGS
     options["portals"] = await prepare(lab, name)
-    options["no_path_retry"] = "queue" if NOT_HARMLESS.get(name) == _QUEUE else "fail"
+    options["no_path_retry"] = "queue" if NOT_HARMLESS.get(name) == QUEUE else "fail"
     async with multipath(lab, target, 1, **options) as (_, device):
         rule = arm(lab, name, device)
         async with Load(lab, device, pause_s=30.0 if name in QUIET else 1.5, blocks=BLOCKS) as load:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from simulation.soak import FAULTS, NOT_HARMLESS, kinds, run
@@ -14,11 +16,20 @@ from simulation.soak import FAULTS, NOT_HARMLESS, kinds, run
 from iscsim.errors import ISCSIError
 
 SEEDS = range(int(os.environ.get("ISCSIM_SEEDS", "2")))
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "soak.md"
+
+pytestmark = pytest.mark.timeout(120 + 3 * len(SEEDS))
 
 
 def test_there_is_one_of_every_kind() -> None:
     assert sorted(FAULTS) == sorted(kinds())
     assert NOT_HARMLESS.keys() <= FAULTS.keys()
+
+
+def test_page_says_what_needs_more_than_two_paths() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([^`]*)` \|", text, re.MULTILINE) == sorted(NOT_HARMLESS)
+    assert f"Of the {len(FAULTS)} faults of 2, {len(FAULTS) - len(NOT_HARMLESS)} need nothing" in text
 
 
 @pytest.mark.parametrize("name", FAULTS)
