@@ -44,7 +44,8 @@ class BackstoreSpec:
         if self.size is not None and self.size % self.block_size:
             raise ConfigError(f"{where}: {self.size} bytes are no multiple of {self.block_size}")
         if (self.plugin == "ramdisk") is (self.path is not None):
-            raise ConfigError(f"{where}: a ramdisk has no path, and {self.plugin} needs one")
+            has = "needs a path" if self.path is None else "has no path (plugin fileio has one)"
+            raise ConfigError(f"{where}: {self.plugin} {has}")
         if self.plugin == "ramdisk" and self.size is None:
             raise ConfigError(f"{where}: a ramdisk needs a size")
         self.wwn = None if self.wwn is None else normalize_wwn(self.wwn)

@@ -26,6 +26,12 @@ def test_directory_that_cannot_be_is_one_line(capsys: Any) -> None:
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_shims_without_a_directory_say_what_is_missing(capsys: Any) -> None:
+    assert main(["iscsim-rtstool", "shims"]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, "directory" in shown.err, shown.err.count("\n")) == ("", True, 1)
+
+
 @pytest.mark.parametrize(
     "prefix",
     [

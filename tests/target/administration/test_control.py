@@ -274,7 +274,7 @@ async def test_counters_count_logins_sessions_and_requests() -> None:
         ("backstore.create", {"name": "x", "attributes": []}, "attributes: expected an object"),
         ("backstore.create", {"name": "x"}, "a ramdisk needs a size"),
         ("backstore.create", {"name": "x", "size": 1000}, "no multiple of 512"),
-        ("backstore.create", {"name": "x", "plugin": "block"}, "block needs one"),
+        ("backstore.create", {"name": "x", "plugin": "block"}, "block needs a path"),
         (
             "alua.set",
             {"target": NAME, "tag": 1, "state": "fast"},
