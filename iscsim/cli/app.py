@@ -26,6 +26,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "config": "config",
         "run": "run",
     },
+    "Run a program on an emulated host": {"host": "host"},
     "Log in, do one thing, log out": {
         "discover": "initiator",
         "luns": "initiator",
