@@ -133,7 +133,7 @@ def sessions(
     """List the sessions that login and attach have left.
 
     One that lost its connection is FAILED until it has logged in again; after replacement_timeout it is FREE,
-    and its commands fail. Those of attached volumes have no number, and no detail.
+    and its commands fail, while it goes on trying. Those of attached volumes have no number, and no detail.
     """
     rows = ask_if_running("sessions", [], detail=detail)
     if detail and not json and rows:
@@ -203,7 +203,8 @@ def attach(connection_info: ConnectionInfoArgument, initiator_name: InitiatorNam
     Logs in on every path and prints the multipath device as JSON. The sessions stay until iscsim detach.
     A path that fails is reported in failed_paths and on stderr; the command fails when none works.
 
-    Of a volume that is attached already the paths that do not work are tried again.
+    A path that is lost comes back by itself. Of a volume that is attached already the paths that never worked
+    are tried again.
 
     \b
     Examples:
