@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from iscsim.cli.kept_session import KeptSession, session_row
 from iscsim.cli.maps import map_row
 from iscsim.cli.node_settings import node_settings
+from iscsim.cli.reused import reused_devices, reused_path
 from iscsim.cli.runtime import NOT_ATTACHED
 from iscsim.cli.units import unit_row
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
@@ -160,28 +161,38 @@ class Keeper:
         return [row | unit_row(unit) for row, session in self._all() for unit in session.units]
 
     async def rescan(self) -> dict[str, Any]:
-        """Scan every session again: how many there are, what was added and removed, which failed and why."""
+        """Scan every session again: how many there are, what has changed, which failed and why.
+
+        A LUN is ``added``, ``removed``, or, with a device that is not told of it, ``another unit``.
+        """
         changes: list[dict[str, Any]] = []
         failed: list[dict[str, Any]] = []
         everything = list(self._all())
         for row, session in everything:
             try:
-                added, removed = await self._rescan(row["sid"], session)
+                added, removed, others = await self._rescan(row["sid"], session)
             except ISCSIError as error:
                 failed.append(row | {"error": str(error)})
                 continue
             for change, units in (("added", added), ("removed", removed)):
                 changes += [row | {"change": change} | unit_row(unit) for unit in units]
+            changes += [row | other for other in others]
         return {"sessions": len(everything), "changes": changes, "failed": failed}
 
     async def _rescan(self, sid: int | None, session: RecoveringSession) -> Any:
-        """What was added and removed. Raises SessionFailed at once while there is no connection."""
+        """What was added, removed, and is another unit now. Raises SessionFailed while not logged in."""
         if session.state is not SessionState.LOGGED_IN:
             raise SessionFailed(f"the session is {session.state}: {session.reason}")
-        found = await session.rescan()
-        if sid in self._sessions:
-            await self._add_paths(self._sessions[sid])
-        return found
+        added, removed = await session.rescan()
+        kept = self._sessions.get(sid) if sid is not None else None
+        if kept is not None:
+            others = await reused_devices(kept.host, session.units)
+            await self._add_paths(kept)
+        else:
+            paths = [path for volume in self._volumes.values() for path in volume.paths]
+            (path,) = [path for path in paths if path.session is session]
+            others = reused_path(path, session.units)
+        return added, removed, others
 
     async def maps(self) -> list[dict[str, Any]]:
         """The multipath maps, of sessions and of attached volumes."""
