@@ -14,6 +14,7 @@ from iscsim.cli.config import config
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
+from iscsim.cli.host import host
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.load import io
 from iscsim.cli.rtstool import PASSED_ON, rtstool
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         config,
         run,
     ),
+    "Run a program on an emulated host": (host,),
     "Log in, do one thing, log out": (discover, luns, inquiry, read, write, io),
     "Sessions that stay": (login, sessions, rescan, paths, logout, attach, detach),
 }

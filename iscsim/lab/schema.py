@@ -23,6 +23,7 @@ _TIME = {
 _KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
     "count": _COUNT,
+    "table": {"type": "object"},
     "truth": {"type": "boolean"},
     "time": _TIME,
     "texts": _TEXTS,
