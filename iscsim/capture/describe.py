@@ -43,7 +43,8 @@ from iscsim.pdu import (
     TextRequest,
     TextResponse,
 )
-from iscsim.scsi.cdb import INQUIRY, TRANSFER_6, TRANSFER_10, TRANSFER_12, TRANSFER_16, Opcode, cdb_name
+from iscsim.scsi.cdb import Opcode, cdb_name
+from iscsim.scsi.cdb_layouts import INQUIRY, TRANSFER_6, TRANSFER_10, TRANSFER_12, TRANSFER_16
 from iscsim.scsi.layout import Layout
 from iscsim.scsi.lun import format_lun
 from iscsim.scsi.sense import Sense

@@ -26,7 +26,7 @@ from iscsim.cli.blocks import Put, open_source, read_blocks, write_blocks
 from iscsim.cli.output import Hexdump, cell, print_json, print_rows
 from iscsim.cli.running import run
 from iscsim.cli.runtime import NO_SESSIONS, default_initiator_name
-from iscsim.cli.units import UNIT_COLUMNS, asking_unit, unit_row
+from iscsim.cli.units import asking_unit, unit_columns, unit_row
 from iscsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ def luns(
         from iscsim.cli.keeper_client import ask_if_running
 
         rows = ask_if_running("luns", [])
-        print_rows(rows, ("sid", "portal", "volume", *UNIT_COLUMNS), as_json=json, empty=NO_SESSIONS)
+        print_rows(rows, ("sid", "portal", "volume", *unit_columns(rows)), as_json=json, empty=NO_SESSIONS)
         return
     if target is None:
         raise ConfigError("which target? (iscsim discover lists them)")
     login = _Login(portal, target, initiator_name, user, password, digests)
     rows = [unit_row(unit) for unit in login.do(lambda session: session.scan())]
-    print_rows(rows, UNIT_COLUMNS, as_json=json, empty=f"{target} shows us no LUN")
+    print_rows(rows, unit_columns(rows), as_json=json, empty=f"{target} shows us no LUN")
 
 
 def inquiry(

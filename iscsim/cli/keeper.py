@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from iscsim.cli.kept_session import KeptSession
+from iscsim.cli.kept_session import KeptSession, session_row
 from iscsim.cli.maps import map_row
 from iscsim.cli.node_settings import node_settings
+from iscsim.cli.reused import reused_devices, reused_path
 from iscsim.cli.runtime import NOT_ATTACHED
 from iscsim.cli.units import unit_row
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
@@ -29,8 +30,6 @@ from iscsim.openstack.connection_info import ConnectionInfo, PathSpec, parse_con
 
 if TYPE_CHECKING:
     from iscsim.initiator.recovering_session import RecoveringSession
-    from iscsim.initiator.session import Session
-    from iscsim.initiator.verbs import SCSIVerbs
 
 _OWN_OPTIONS = {
     "login_timeout": "node.conn[0].timeo.login_timeout",
@@ -39,13 +38,6 @@ _OWN_OPTIONS = {
 """Settings that are options of ``iscsim login`` as well; ``--set`` goes first."""
 _IDLE_S = 2.0
 """How long a keeper without sessions waits for the next command."""
-
-
-def _state(session: Session) -> dict[str, Any]:
-    """Of a session of an attached volume, which does not log in again by itself."""
-    if session.is_open:
-        return {"state": str(SessionState.LOGGED_IN), "reason": None}
-    return {"state": str(SessionState.FREE), "reason": str(session.failure or "the session has ended")}
 
 
 Volume = frozenset[PathSpec]
@@ -121,15 +113,20 @@ class Keeper:
         self._sessions[kept.sid] = kept
         return kept
 
-    async def _add_paths(self, kept: KeptSession) -> None:
-        """Have the disks that are new in multipath maps."""
+    async def _checking(self) -> MultipathDaemon:
+        """What joins disks to maps and checks their paths, for sessions and attached volumes alike."""
         if not self._checks_paths:
             self._checks_paths = True
             await self._daemon.__aenter__()
+        return self._daemon
+
+    async def _add_paths(self, kept: KeptSession) -> None:
+        """Have the disks that are new in multipath maps."""
+        daemon = await self._checking()
         for path in await kept.scan():
             path.memory["portal"] = kept.portal
             try:
-                await self._daemon.add_path(path)
+                await daemon.add_path(path)
             except ConfigError as error:
                 print(f"iscsim keeper: {path.name} at {kept.portal}: {error}", file=sys.stderr)
 
@@ -155,8 +152,8 @@ class Keeper:
         ]
         for volume in self._volumes.values():
             for path in volume.paths:
-                row = {"sid": None, "portal": path.spec.portal, "target": path.spec.target_name}
-                rows.append(row | _state(path.session) | {"volume": volume.wwn})
+                row = session_row(None, path.spec.portal, path.spec.target_name, path.session)
+                rows.append(row | {"volume": volume.wwn})
         return rows
 
     async def luns(self) -> list[dict[str, Any]]:
@@ -164,34 +161,44 @@ class Keeper:
         return [row | unit_row(unit) for row, session in self._all() for unit in session.units]
 
     async def rescan(self) -> dict[str, Any]:
-        """Scan every session again: how many there are, what was added and removed, which failed and why."""
+        """Scan every session again: how many there are, what has changed, which failed and why.
+
+        A LUN is ``added``, ``removed``, or, with a device that is not told of it, ``another unit``.
+        """
         changes: list[dict[str, Any]] = []
         failed: list[dict[str, Any]] = []
         everything = list(self._all())
         for row, session in everything:
             try:
-                added, removed = await self._rescan(row["sid"], session)
+                added, removed, others = await self._rescan(row["sid"], session)
             except ISCSIError as error:
                 failed.append(row | {"error": str(error)})
                 continue
             for change, units in (("added", added), ("removed", removed)):
                 changes += [row | {"change": change} | unit_row(unit) for unit in units]
+            changes += [row | other for other in others]
         return {"sessions": len(everything), "changes": changes, "failed": failed}
 
-    async def _rescan(self, sid: int | None, session: SCSIVerbs) -> Any:
-        """What was added and removed. Raises SessionFailed at once while there is no connection."""
+    async def _rescan(self, sid: int | None, session: RecoveringSession) -> Any:
+        """What was added, removed, and is another unit now. Raises SessionFailed while not logged in."""
+        if session.state is not SessionState.LOGGED_IN:
+            raise SessionFailed(f"the session is {session.state}: {session.reason}")
+        added, removed = await session.rescan()
         kept = self._sessions.get(sid) if sid is not None else None
-        if kept is not None and not kept.is_logged_in:
-            raise SessionFailed(f"the session is {kept.session.state}: {kept.reason}")
-        found = await session.rescan()
         if kept is not None:
+            others = await reused_devices(kept.host, session.units)
             await self._add_paths(kept)
-        return found
+        else:
+            paths = [path for volume in self._volumes.values() for path in volume.paths]
+            (path,) = [path for path in paths if path.session is session]
+            others = reused_path(path, session.units)
+        return added, removed, others
 
     async def maps(self) -> list[dict[str, Any]]:
         """The multipath maps, of sessions and of attached volumes."""
-        volumes = [volume.device for volume in self._volumes.values()]
-        return [map_row(device) for device in (*self._daemon.maps.values(), *volumes)]
+        devices = [*self._daemon.maps.values()]
+        devices += [each.device for each in self._volumes.values() if each.device not in devices]
+        return [map_row(device) for device in devices]
 
     async def volume_paths(self, wwn: str) -> dict[str, Any]:
         """Where the paths of an attached volume go, and the CHAP to log in with there."""
@@ -205,7 +212,7 @@ class Keeper:
                 }
         raise ConnectionFailed(NOT_ATTACHED)
 
-    def _all(self) -> Iterator[tuple[dict[str, Any], SCSIVerbs]]:
+    def _all(self) -> Iterator[tuple[dict[str, Any], RecoveringSession]]:
         """Every session; those of attached volumes have no number, as they cannot be logged out of."""
         for kept in self._sessions.values():
             yield {"sid": kept.sid, "portal": kept.portal, "volume": None}, kept.session
@@ -232,13 +239,15 @@ class Keeper:
             self.changed.set()
 
     async def _attach(self, key: Volume, info: ConnectionInfo, initiator_name: str) -> dict[str, Any]:
-        if key in self._volumes and not self._volumes[key].is_alive:
-            await self._volumes.pop(key).detach()
-        already = key in self._volumes
-        if already:
-            await self._volumes[key].reconnect(initiator_name=initiator_name, chap=info.chap)
-        else:
-            self._volumes[key] = await attach(info, initiator_name=initiator_name)
+        already = False
+        if volume := self._volumes.get(key):
+            await volume.reconnect(initiator_name=initiator_name, chap=info.chap)
+            already = volume.is_alive
+            if not already:  # perhaps it is elsewhere now, or has other secrets
+                await self._volumes.pop(key).detach()
+        if not already:
+            daemon = await self._checking()
+            self._volumes[key] = await attach(info, initiator_name=initiator_name, daemon=daemon)
         return self._volumes[key].describe() | {"already_attached": already}
 
     async def detach(self, connection_info: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from iscsim.initiator.multipath import Path
-from iscsim.initiator.session_state import SessionState, SessionStateChanged
+from iscsim.initiator.session_state import SessionState
 from iscsim.scsi.inquiry import DeviceType
 
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from iscsim.initiator.scsi_host import SCSIHost
     from iscsim.initiator.session import Session
     from iscsim.session.parameters import Parameters
+
+
+def session_row(sid: int | None, portal: str, target: str, session: RecoveringSession) -> dict[str, Any]:
+    """For ``iscsim sessions``: a session of ``login`` or of ``attach``, and why it is not logged in."""
+    where = {"sid": sid, "portal": portal, "target": target}
+    return where | {"state": str(session.state), "reason": session.reason or None}
 
 
 @dataclass(slots=True)
@@ -29,15 +35,6 @@ class KeptSession:
     session: RecoveringSession
     host: SCSIHost
     paths: list[Path] = field(default_factory=list)
-    reason: str | None = None
-    """Why it is not logged in."""
-
-    def __post_init__(self) -> None:
-        self.session.listeners.append(self._heard)
-
-    def _heard(self, event: object) -> None:
-        if isinstance(event, SessionStateChanged):
-            self.reason = None if event.state is SessionState.LOGGED_IN else event.reason
 
     @property
     def is_logged_in(self) -> bool:
@@ -46,8 +43,7 @@ class KeptSession:
 
     def row(self) -> dict[str, Any]:
         """For ``iscsim sessions``."""
-        where = {"sid": self.sid, "portal": self.portal, "target": self.target}
-        return where | {"state": str(self.session.state), "reason": self.reason}
+        return session_row(self.sid, self.portal, self.target, self.session)
 
     async def scan(self) -> list[Path]:
         """Have the host find devices that are new: the disks among them as paths."""

@@ -158,13 +158,13 @@ def environment(served: ServedTarget) -> dict[str, str]:
         for group in node.portal_groups.values()
         for portal in group.portals
     ]
-    number = served.luns[0].number
+    lun = f"/{served.luns[0].number}" if served.luns else ""
     credentials = next((f"{spec.user}%{spec.password}@" for spec in served.initiators if spec.user), "")
     values = {"target": served.node.name}
     for suffix, (portal, name) in zip(("", "2"), places, strict=False):
         where = shown(portal)
         values[f"portal{suffix}"] = where
-        values[f"uri{suffix}"] = f"iscsi://{credentials}{where}/{name}/{number}"
+        values[f"uri{suffix}"] = f"iscsi://{credentials}{where}/{name}{lun}"
     return values
 
 
@@ -209,8 +209,10 @@ def _described(mapped: MappedLUN) -> str:
 
 def _to_try(served: ServedTarget) -> list[str]:
     """Commands that work as they are shown, but for the secret."""
-    where, name, lun = environment(served)["portal"], served.node.name, served.luns[0].number
-    luns, uri = f"iscsim luns {where} {name}", f"{where}/{name}/{lun}"
+    where, name = environment(served)["portal"], served.node.name
+    if not served.luns:
+        return [f"iscsim discover {where}"]
+    luns, uri = f"iscsim luns {where} {name}", f"{where}/{name}/{served.luns[0].number}"
     if not served.initiators:
         iscsiadm = f"iscsiadm -m discovery -t sendtargets -p {where}"
         return [luns, f"iscsi-inq iscsi://{uri}", f"qemu-img info iscsi://{uri}", iscsiadm]

@@ -22,9 +22,10 @@ from iscsim.cli.arguments import (
 from iscsim.cli.keeper_client import ask, ask_if_running
 from iscsim.cli.node_settings import SetOption, node_settings, parse_pairs
 from iscsim.cli.output import print_json, print_rows
+from iscsim.cli.reused import REUSED, reused_text
 from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED, default_initiator_name
-from iscsim.cli.units import UNIT_COLUMNS
-from iscsim.errors import ConfigError, ConnectionFailed, SessionFailed
+from iscsim.cli.units import unit_columns
+from iscsim.errors import ConfigError, ConnectionFailed, SCSIError, SessionFailed
 
 _ASK_S = 60.0
 """How long the keeper may take, besides what the portal does."""
@@ -133,7 +134,7 @@ def sessions(
     """List the sessions that login and attach have left.
 
     One that lost its connection is FAILED until it has logged in again; after replacement_timeout it is FREE,
-    and its commands fail. Those of attached volumes have no number, and no detail.
+    and its commands fail, while it goes on trying. Those of attached volumes have no number, and no detail.
     """
     rows = ask_if_running("sessions", [], detail=detail)
     if detail and not json and rows:
@@ -162,18 +163,27 @@ def paths(json: JSONOption = False) -> None:
 def rescan(json: JSONOption = False) -> None:
     """Show LUNs that were added or removed since the last scan.
 
-    Every session that login and attach have left is scanned again; the command fails when one cannot be.
+    Every session that login and attach have left is scanned again; the command fails when one cannot be, and
+    when a LUN that has a device is another unit now. Such a device leads to somebody else's data.
     """
     answer = ask_if_running("rescan", {"sessions": 0, "changes": [], "failed": []})
     changes, failed = answer["changes"], answer["failed"]
     empty = "nothing has changed" if answer["sessions"] else NO_SESSIONS
     if changes or json or not failed:
-        print_rows(changes, ("sid", "portal", "change", *UNIT_COLUMNS), as_json=json, empty=empty)
+        print_rows(changes, ("sid", "portal", "change", *unit_columns(changes)), as_json=json, empty=empty)
     for row in failed:
-        name = f"session {row['sid']}" if row["sid"] is not None else f"session of volume {row['volume']}"
-        print(f"iscsim: {name} at {row['portal']}: {row['error']}", file=sys.stderr)
+        print(f"iscsim: {_session_of(row)} at {row['portal']}: {row['error']}", file=sys.stderr)
+    others = [row for row in changes if row["change"] == REUSED]
+    for row in others:
+        print(f"iscsim: {_session_of(row)} at {row['portal']}: {reused_text(row)}", file=sys.stderr)
     if failed:
         raise SessionFailed(f"{len(failed)} of {answer['sessions']} sessions could not be scanned")
+    if others:
+        raise SCSIError("a LUN is another unit now: log out, or detach, before anything is written there")
+
+
+def _session_of(row: dict[str, Any]) -> str:
+    return f"session {row['sid']}" if row["sid"] is not None else f"session of volume {row['volume']}"
 
 
 def _document(path: Path) -> Any:
@@ -203,7 +213,8 @@ def attach(connection_info: ConnectionInfoArgument, initiator_name: InitiatorNam
     Logs in on every path and prints the multipath device as JSON. The sessions stay until iscsim detach.
     A path that fails is reported in failed_paths and on stderr; the command fails when none works.
 
-    Of a volume that is attached already the paths that do not work are tried again.
+    A path that is lost comes back by itself. Of a volume that is attached already the paths that never worked
+    are tried again.
 
     \b
     Examples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from iscsim.initiator.session import Session
 
 UNIT_COLUMNS = ("lun", "vendor", "product", "revision", "capacity", "block_size", "read_only", "wwn")
+
+
+def unit_columns(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """``UNIT_COLUMNS``, and why there is no capacity where that is so."""
+    return UNIT_COLUMNS + (("no_capacity",) if any(row["no_capacity"] for row in rows) else ())
 
 
 def unit_row(unit: LogicalUnitInfo) -> dict[str, Any]:
@@ -30,7 +35,8 @@ def unit_row(unit: LogicalUnitInfo) -> dict[str, Any]:
         "block_size": unit.block_size,
         "blocks": unit.blocks,
         "size": unit.size,
-        "capacity": f"unknown: {unit.no_capacity}" if unit.no_capacity else human_size(unit.size),
+        "capacity": "unknown" if unit.no_capacity else human_size(unit.size),
+        "no_capacity": unit.no_capacity or None,
         "read_only": unit.read_only,
     }
 

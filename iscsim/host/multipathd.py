@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError, ISCSIError
 from iscsim.host.kernel import Action, Disk
+from iscsim.initiator.device_names import letters
 from iscsim.initiator.multipath import MultipathDaemon, MultipathDevice, Path
 from iscsim.initiator.multipath.checkers import check_path
 from iscsim.initiator.multipath.hardware import is_blacklisted, settings_for
@@ -130,7 +131,7 @@ class Multipathd:
 
     def _name(self, device: MultipathDevice) -> None:
         if self._host.settings.user_friendly_names:
-            device.alias = f"mpath{_letters(self._aliases)}"
+            device.alias = f"mpath{letters(self._aliases)}"
             self._aliases += 1
 
     def _forget(self, name: str) -> None:
@@ -226,11 +227,3 @@ def _unit(disk: Disk) -> LogicalUnitInfo:
         blocks=capacity.blocks if capacity else 0,
         read_only=identity.write_protected,
     )
-
-
-def _letters(index: int) -> str:
-    text, index = "", index + 1
-    while index:
-        index, letter = divmod(index - 1, 26)
-        text = chr(ord("a") + letter) + text
-    return text

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from iscsim.errors import ISCSIError
 from iscsim.host.kernel import Action, Disk
 from iscsim.host.tree import Entry, Link, Node
-from iscsim.initiator.device_names import by_path_name
+from iscsim.initiator.device_names import by_id_names, by_path_name
 from iscsim.initiator.identity import identify
-from iscsim.scsi.designator import Association, CodeSet, Designator, DesignatorType
-from iscsim.scsi.vpd import VPDPage, parse_device_identification, parse_unit_serial_number
+from iscsim.scsi.vpd import VPDPage
 
 if TYPE_CHECKING:
     from iscsim.host.model import Host
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Udev"]
 
 logger = logging.getLogger("iscsim.host")
-_PREFIXES: dict[int, str] = {
-    DesignatorType.T10_VENDOR: "1",
-    DesignatorType.EUI_64: "2",
-    DesignatorType.NAA: "3",
-}
 _NO_LINK_OF_A_MAP = ("1", "S")
 
 
@@ -139,16 +133,10 @@ DEVICE_MAPPER_MAJOR = 253
 
 
 def _by_id(disk: Disk, page_83: bytes, page_80: bytes) -> list[str]:
-    """The links of Debian's rules (sg3-utils): one for each designator of the unit, one for its serial."""
-    names = [text for each in _designators(page_83) if (text := _scsi_name(each))]
+    """The links of Debian's rules (sg3-utils), in which what a unit says of itself leads nowhere else."""
     standard = disk.identity.standard
-    serial = _serial(page_80)
-    if serial:
-        words = (standard.vendor, standard.product, serial)
-        names.append("scsi-S" + "_".join(word.strip().replace(" ", "_") for word in words))
-    wwn = next((name[6:] for name in names if name.startswith(("scsi-35", "scsi-36"))), "")
-    names += [f"wwn-0x{wwn}"] if wwn else []
-    return [f"/dev/disk/by-id/{_fit_for_a_link(name)}" for name in dict.fromkeys(names)]
+    names = by_id_names(page_83, page_80, vendor=standard.vendor, product=standard.product)
+    return [f"/dev/disk/by-id/{_fit_for_a_link(name)}" for name in names]
 
 
 _NOT_IN_LINKS = re.compile(r"[^0-9A-Za-z#+\-.:=@_]")
@@ -162,28 +150,3 @@ def _fit_for_a_link(name: str) -> str:
 def _mangled(alias: str) -> str:
     """The name of a map under /dev/mapper: libdevmapper writes what fits no name in hexadecimal."""
     return _NOT_IN_LINKS.sub(lambda found: f"\\x{ord(found[0]):02x}", alias)
-
-
-def _scsi_name(designator: Designator) -> str:
-    """The link for one designator, empty for what udev makes none of."""
-    prefix = _PREFIXES.get(designator.type)
-    if prefix is None or designator.association != Association.LOGICAL_UNIT:
-        return ""
-    if designator.code_set == CodeSet.BINARY:
-        return f"scsi-{prefix}{designator.value.hex()}"
-    text = designator.value.replace(b"\0", b"").decode("latin-1").strip()
-    return f"scsi-{prefix}{text.replace(' ', '_')}"
-
-
-def _designators(page_83: bytes) -> list[Designator]:
-    try:
-        return parse_device_identification(page_83)
-    except ValueError:
-        return []
-
-
-def _serial(page_80: bytes) -> str:
-    try:
-        return parse_unit_serial_number(page_80)
-    except ValueError:
-        return ""

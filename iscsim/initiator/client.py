@@ -6,8 +6,8 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -387,8 +387,9 @@ async def _log_in(
 class Connecting:
     """What :func:`connect` returns: await it, or use it with ``async with``, which logs out at the end."""
 
-    def __init__(self, opening: Any) -> None:
+    def __init__(self, opening: Callable[[], Coroutine[Any, Any, Session]], login: FirstLogin) -> None:
         self._opening = opening
+        self.login = login
 
     def __await__(self) -> Generator[Any, None, Session]:
         session: Session = yield from self._opening().__await__()
@@ -458,30 +459,69 @@ def connect(
         portal_group_tag=portal_group_tag,
         wishes=with_digests(wishes or Wishes(), header_digest, data_digest),
     )
-    start, dice = parse_portal(portal), secrets.SystemRandom() if rng is None else rng
     timeouts = Timeouts(
         ping_interval_s=ping_interval_s, ping_timeout_s=ping_timeout_s, login_s=login_timeout_s
     )
+    login = FirstLogin(
+        config=config,
+        portal=parse_portal(portal),
+        network=network or default_network(),
+        recorder=recorder,
+        rng=secrets.SystemRandom() if rng is None else rng,
+        timeouts=timeouts,
+        isid=isid,
+        allowed_redirections=allowed_redirections,
+        retry=retry,
+        on_attempt=on_attempt,
+        clock=clock,
+        command_timeout_s=command_timeout_s,
+    )
 
     async def opening() -> Session:
-        options: Any = {
-            "network": network or default_network(),
-            "recorder": recorder,
-            "rng": dice,
-            "timeouts": timeouts,
-            "isid": random_isid(dice) if isid is None else isid,
-            "allowed_redirections": allowed_redirections,
-        }
-        if retry is None:
-            protocol, reached = await open_connection(config, start, **options)
-        else:
-            from iscsim.initiator.login_attempts import LoginAttempts
-
-            attempts = LoginAttempts(config, start, retry, on_attempt, clock=clock, **options)
-            protocol, reached = await attempts.run()
+        protocol, reached = await login.run(login.new_isid())
         return Session(protocol, reached, command_timeout_s=command_timeout_s)
 
-    return Connecting(opening)
+    return Connecting(opening, login)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLogin:
+    """The first login of a session, as :func:`connect` was told to make it."""
+
+    config: LoginConfig
+    portal: Portal
+    network: Network
+    recorder: Recorder | None
+    rng: Randomness
+    timeouts: Timeouts
+    isid: bytes | None
+    allowed_redirections: Sequence[str] | None
+    retry: InitialLoginSettings | None
+    on_attempt: Callable[[LoginAttempt], None] | None
+    clock: Callable[[], float] | None
+    command_timeout_s: float | None
+
+    @property
+    def core(self) -> dict[str, Any]:
+        """What every connection of the session has in common, but for its ISID."""
+        return {name: getattr(self, name) for name in ("network", "recorder", "rng", "timeouts")}
+
+    def new_isid(self) -> bytes:
+        """The one that was given, else a random one."""
+        return random_isid(self.rng) if self.isid is None else self.isid
+
+    async def run(self, isid: bytes) -> tuple[InitiatorProtocol, Portal]:
+        """Log in; where it ended comes back too. Raises as `connect` does."""
+        allowed = self.allowed_redirections
+        if self.retry is None:
+            return await open_connection(
+                self.config, self.portal, isid=isid, allowed_redirections=allowed, **self.core
+            )
+        from iscsim.initiator.login_attempts import LoginAttempts
+
+        options = {"clock": self.clock, "allowed_redirections": allowed, "isid": isid} | self.core
+        attempts = LoginAttempts(self.config, self.portal, self.retry, self.on_attempt, **options)
+        return await attempts.run()
 
 
 def default_network() -> Network:

@@ -10,7 +10,16 @@ from iscsim.initiator.identity import scsi_id, scsi_id_of_page, udev_text
 from iscsim.scsi.designator import Association, Designator, DesignatorType
 from iscsim.scsi.vpd import parse_device_identification
 
-__all__ = ["DiskNames", "LowestFree", "by_id_names", "by_path_lun", "by_path_name", "disk_index", "disk_name"]
+__all__ = [
+    "DiskNames",
+    "LowestFree",
+    "by_id_names",
+    "by_path_lun",
+    "by_path_name",
+    "disk_index",
+    "disk_name",
+    "letters",
+]
 
 _LETTERS = 26
 _PREFIX = "sd"
@@ -62,12 +71,17 @@ class DiskNames:
 
 def disk_name(index: int) -> str:
     """0 is ``"sda"``, 25 ``"sdz"``, 26 ``"sdaa"``, 702 ``"sdaaa"``."""
-    letters = ""
+    return _PREFIX + letters(index)
+
+
+def letters(index: int) -> str:
+    """0 is ``"a"``, 25 ``"z"``, 26 ``"aa"``: how disks and multipath maps are counted."""
+    text = ""
     index += 1
     while index:
         index, letter = divmod(index - 1, _LETTERS)
-        letters = chr(ord("a") + letter) + letters
-    return _PREFIX + letters
+        text = chr(ord("a") + letter) + text
+    return text
 
 
 def disk_index(name: str) -> int:

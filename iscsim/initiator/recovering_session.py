@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from iscsim.errors import SessionFailed
 from iscsim.initiator.client import (
     DEFAULT_INITIATOR_NAME,
+    Connecting,
     InitiatorProtocol,
     PortalLike,
     default_network,
@@ -25,6 +26,7 @@ from iscsim.initiator.client import (
 from iscsim.initiator.command_room import CommandRoom
 from iscsim.initiator.login_attempts import Attempts, LoginAttempts
 from iscsim.initiator.portal import Portal, parse_portal
+from iscsim.initiator.redirections import Redirections
 from iscsim.initiator.relogin import GivenUp, Relogin
 from iscsim.initiator.session import Session
 from iscsim.initiator.session_state import (
@@ -53,6 +55,7 @@ __all__ = [
     "TransportDisrupted",
     "TransportFailed",
     "log_in",
+    "stay_logged_in",
 ]
 
 logger = logging.getLogger("iscsim.initiator")
@@ -88,6 +91,8 @@ class RecoveringSession(SCSIVerbs):
         self._relogin = Relogin(attempts, settings)
         self._loop = asyncio.get_running_loop()
         self._state = SessionState.FAILED
+        self.reason = ""
+        """Why it is not logged in."""
         self._room = CommandRoom(settings.cmds_max)
         self._settled = asyncio.Event()  # whether nobody has to wait: for commands, or for the next state
         self._recovery: asyncio.Task[None] | None = None
@@ -276,6 +281,7 @@ class RecoveringSession(SCSIVerbs):
     def _change(self, state: SessionState, reason: str) -> None:
         if state is not self._state:
             previous, self._state = self._state, state
+            self.reason = "" if state is SessionState.LOGGED_IN else reason
             logger.info("%r, was %s: %s", self, previous, reason)
             self._tell(SessionStateChanged(state, previous, reason))
 
@@ -414,3 +420,21 @@ async def log_in(
     )
     protocol, reached = await first.run()
     return RecoveringSession(first.one, _session_on(protocol, reached), settings, isid=isid, sid=sid)
+
+
+async def stay_logged_in(opening: Connecting, settings: NodeSettings) -> RecoveringSession:
+    """A session that lives, with its first login as :func:`iscsim.connect` makes it.
+
+    The later ones are of the same kind; ``settings`` say how often they are tried, and how long commands
+    wait. Raises as `connect` does.
+    """
+    first = opening.login
+    isid = first.new_isid()
+    protocol, reached = await first.run(isid)
+    redirections = Redirections(first.portal, first.allowed_redirections)
+    redirections.here = reached
+    limit = first.timeouts.login_s if first.retry is None else first.retry.login_timeout
+    later = Attempts(first.config, redirections, limit, first.on_attempt, isid=isid, **first.core)
+    session = RecoveringSession(later, _session_on(protocol, reached), settings, isid=isid)
+    session.command_timeout_s = first.command_timeout_s
+    return session

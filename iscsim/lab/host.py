@@ -56,7 +56,7 @@ class LabHost:
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
         name = live.name_at(where) if live and where in live.portals else live.name if live else str(target)
         opening = connect(self.lab.real_portal(where), name, **self._login_options(options))
-        return Connecting(lambda: self._log_in(opening, name, where))
+        return Connecting(lambda: self._log_in(opening, name, where), opening.login)
 
     async def _log_in(self, opening: Connecting, target: str, portal: str) -> Session:
         names = {"host": self.name, "target": target, "portal": portal}
@@ -76,7 +76,12 @@ class LabHost:
         name = target.name if isinstance(target, LiveTarget) else target
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
         session = await log_in(self.lab.real_portal(where), name, **self._login_options(options))
-        names = {"host": self.name, "target": name}
+        self._watch_living(session, where, target=name)
+        return session
+
+    def _watch_living(self, session: RecoveringSession, portal: str, **names: str) -> None:
+        """Note every state of a session that lives, and each of its connections."""
+        names = {"host": self.name} | names
 
         def heard(event: object) -> None:
             if isinstance(event, SessionStateChanged):
@@ -86,8 +91,7 @@ class LabHost:
 
         session.listeners.append(heard)
         if session.session is not None:
-            self.watch(session.session, **names, portal=where)
-        return session
+            self.watch(session.session, **names, portal=portal)
 
     def watch(self, session: Session, **names: str) -> None:
         """Note a session that has logged in, and its end."""
@@ -117,6 +121,7 @@ class LabHost:
     ) -> AttachedVolume:
         """Attach what a ``connection_info`` describes, or a LUN of a target over all its portals.
 
+        Its sessions log in again when they are lost.
         Raises `iscsim.openstack.attach.NoPathWorks`, or `ConfigError` for a wrong description.
         """
         info = self._connection_info(volume, lun)
@@ -124,14 +129,16 @@ class LabHost:
         self._watch_paths(found, known=[])
         return found
 
-    def _watch_paths(self, volume: AttachedVolume, known: list[Session]) -> None:
+    def _watch_paths(self, volume: AttachedVolume, known: list[RecoveringSession]) -> None:
         for path in volume.paths:
             if path.session not in known:
-                names = {"target": path.spec.target_name, "portal": path.spec.portal}
-                self.watch(path.session, host=self.name, **names)
+                self._watch_living(path.session, path.spec.portal, target=path.spec.target_name)
 
     async def reconnect(self, volume: AttachedVolume, **options: Any) -> None:
-        """Try the paths of ``volume`` that do not work again; its ``failed`` says why some still do not."""
+        """Try the paths of ``volume`` that never worked again, and wait a little for those that were lost.
+
+        Its ``failed`` says why some still do not work.
+        """
         known = [path.session for path in volume.paths]
         await volume.reconnect(**self._login_options({"chap": volume.info.chap, **options}))
         self._watch_paths(volume, known)

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
     from iscsim.target.session import TargetSession
     from iscsim.target.state import StateDirectory
-
-_ONE_LUN = MappingProxyType({1: "64M"})
 
 
 class LiveTarget:
@@ -171,7 +168,7 @@ class LiveTarget:
 async def serve(
     *,
     target: str | None = None,
-    luns: Mapping[int, str] = _ONE_LUN,
+    luns: Mapping[int, str] | None = None,
     portals: int | Sequence[str] = 1,
     initiators: Sequence[str] = (),
     personality: str = "rfc",
@@ -186,7 +183,8 @@ async def serve(
 
     Without a name the target is ``iqn.2026-11.org.iscsim:disk``, and a second one served meanwhile
     ``...:disk-2``: LUNs get their WWN from name and number, and two targets are not one disk.
-    ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``;
+    ``luns`` are in the form of ``iscsim serve --lun``: ``{1: "64M", 2: "disk.img,readonly"}``,
+    one of 64 MiB without; ``{}`` are none: :meth:`LiveTarget.add_lun` adds some;
     ``initiators`` in that of ``--initiator``. A number of ``portals`` stands for as many free ports on
     127.0.0.1, each in a portal group of its own. ``state`` is a directory in which persistent reservations
     survive from one ``serve`` to the next, as APTPL asks for. ``pcap`` captures every connection to a file,
@@ -202,7 +200,7 @@ async def serve(
     described = TargetConfig(
         name=name,
         portals=addresses,
-        luns=[f"{number}={spec}" for number, spec in luns.items()],
+        luns=None if luns is None else [f"{number}={spec}" for number, spec in luns.items()],
         initiators=list(initiators),
     )
     with ExitStack() as stack:
@@ -227,7 +225,9 @@ def check_description(target: Any, luns: Any, portals: Any, initiators: Any) -> 
     """Raises `ConfigError` for what is not of the kind that `serve` takes, with the right form."""
     if target is not None and not isinstance(target, str):
         raise ConfigError(f"target is {target!r:.60}, expected a name")
-    if not isinstance(luns, Mapping) or not all(isinstance(spec, str) for spec in luns.values()):
+    if luns is not None and not (
+        isinstance(luns, Mapping) and all(isinstance(spec, str) for spec in luns.values())
+    ):
         raise ConfigError(f"luns is {luns!r:.60}, expected LUNs and what they are, as in {{1: '64M'}}")
     if isinstance(portals, bool) or not (
         portals >= 1 if isinstance(portals, int) else portals and _are_texts(portals)

@@ -49,7 +49,6 @@ __all__ = ["Lab"]
 
 Result = TypeVar("Result")
 ARRAY = "array"
-_ONE_LUN = {1: "64M"}
 _SETTLE_S = {"memory": 0.01, "tcp": 0.1}
 """How long the last FINs may be under way before sessions count as left behind."""
 
@@ -192,14 +191,14 @@ class Lab:
 
         Raises `ConfigError` for what is wrong with the description.
         """
-        check_description(name, _ONE_LUN if luns is None else luns, portals, initiators)
+        check_description(name, luns, portals, initiators)
         wanted = self.addresses.portals(portals, host)
         where = wanted if self.network is not None else ["127.0.0.1:0"] * len(wanted)
         network = self.network.host(host) if self.network else FaultyNetwork(self.faults, host=host)
         target = await self._stack.enter_async_context(
             serve(
                 target=name,
-                luns=_ONE_LUN if luns is None else luns,
+                luns=luns,
                 portals=where,
                 initiators=initiators,
                 personality=personality,

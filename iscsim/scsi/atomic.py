@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.logical_unit import LogicalUnit

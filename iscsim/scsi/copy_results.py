@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.command import Command, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.copy_parameters import (

@@ -8,7 +8,7 @@ other units goes on waiting: it is for the nexus, not for the copy manager.
 from __future__ import annotations
 
 from iscsim.errors import SCSIError
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, store_sense
 from iscsim.scsi.completion import Completion

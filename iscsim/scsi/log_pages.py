@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from construct import Int8ub, Int16ub, Int32ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field, invalid_parameter
 from iscsim.scsi.completion import Completion

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from construct import Int16ub, Int32ub, Int64ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi import persistent_reserve_in
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field, invalid_parameter

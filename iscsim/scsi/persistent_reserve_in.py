@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from construct import Int16ub, Int32ub, Int64ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.command import Command, CommandFlag, Handler
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits

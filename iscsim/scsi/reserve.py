@@ -5,7 +5,7 @@ Extents and third parties, obsolete since SPC-2, are refused.
 
 from __future__ import annotations
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.command import Command, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.nexus import ITNexus, MappedLUN

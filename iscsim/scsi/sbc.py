@@ -5,7 +5,7 @@ Handlers raise `CheckCondition`; the device server answers.
 
 from __future__ import annotations
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, check_control, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion

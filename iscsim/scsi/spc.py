@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi import vpd
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import construct
 from construct import Int8ub, Int16ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.command import Command, CommandFlag, Handler, invalid_field
 from iscsim.scsi.completion import Completion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from construct import Int8ub, Int16ub, Int32ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.command import Command, CommandFlag, invalid_field
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.layout import Layout, bits

@@ -8,7 +8,7 @@ from typing import Self
 
 from construct import Int8ub, Int16ub, Int32ub, Padding
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessModes, AccessState, AccessStatus, AsymmetricAccess
 from iscsim.scsi.command import Command, CommandFlag, invalid_field, invalid_parameter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.command import Command, CommandFlag, invalid_field, lba_out_of_range
 from iscsim.scsi.completion import Completion

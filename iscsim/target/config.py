@@ -32,12 +32,12 @@ DEFAULT_LUN = "1=64M"
 
 @dataclass(slots=True)
 class TargetConfig:
-    """One target: all strings in the forms of the command line."""
+    """One target: all strings in the forms of the command line. ``luns`` None is `DEFAULT_LUN`, [] none."""
 
     name: str = DEFAULT_TARGET
     alias: str = ""
     portals: list[str] = field(default_factory=list)
-    luns: list[str] = field(default_factory=list)
+    luns: list[str] | None = None
     initiators: list[str] = field(default_factory=list)
     redirects: list[str] = field(default_factory=list)
 
@@ -189,7 +189,8 @@ def _add(
     nodes = _nodes(entity, config, _described_portals(config, portals, default_port))
     for text in config.redirects:
         _redirect(nodes, parse_redirect(text))
-    luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
+    described = [DEFAULT_LUN] if config.luns is None else config.luns
+    luns = [parse_lun(text) for text in described]
     for spec in luns:
         unit = spec.logical_unit(entity.policy.base_name(nodes[0].name), entity.policy.device)
         nodes[0].add_lun(spec.number, unit, read_only=spec.readonly)

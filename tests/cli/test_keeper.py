@@ -226,7 +226,7 @@ async def test_attach_at_the_same_time_is_the_same_volume(
     assert len(target.sessions) == 2
 
 
-async def test_attach_of_a_dead_volume_logs_in_again(
+async def test_attach_of_a_volume_without_a_path_waits_for_its_sessions(
     cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
 ) -> None:
     before = await keeper_here.attach(info(target), HOST)
@@ -235,9 +235,47 @@ async def test_attach_of_a_dead_volume_logs_in_again(
         session.end("ended by the test")
     (volume,) = keeper_here._volumes.values()
     await cli.until(lambda: not volume.is_alive)
-    assert await keeper_here.attach(info(target), HOST) == before
+    assert await keeper_here.attach(info(target), HOST) == before | {"already_attached": True}
     assert len(target.sessions) == 2
     assert not set(target.sessions) & set(ended)
+
+
+async def test_attach_of_a_volume_that_does_not_come_back_begins_anew(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    before = await keeper_here.attach(info(target), HOST)
+    (old,) = keeper_here._volumes.values()
+    for path in old.paths:
+        await path.session.close()
+    assert await keeper_here.attach(info(target), HOST) == before
+    (new,) = keeper_here._volumes.values()
+    assert (old.is_alive, len(new.working), len(target.sessions)) == (False, 2, 2)
+
+
+async def test_lost_session_of_a_volume_is_shown_as_one_that_was_logged_in_by_hand(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    await keeper_here.login(target.portal, target.name, HOST)
+    await keeper_here.attach(info(target, target.portal), HOST)
+    (volume,) = keeper_here._volumes.values()
+    for session in (keeper_here._sessions[1].session, volume.paths[0].session):
+        session.drop("dropped by the test")
+    one, other = await keeper_here.sessions()
+    assert (one["state"], bool(one["reason"])) == ("FAILED", True)
+    assert {key for key in one if one[key] != other[key]} == {"sid", "volume"}
+    assert len((await keeper_here.rescan())["failed"]) == 2
+
+
+async def test_disk_of_a_session_and_of_a_volume_is_one_map(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    await keeper_here.login(target.portals[0], target.name, HOST)
+    await keeper_here.attach(info(target), HOST)
+    (row,) = await keeper_here.maps()
+    assert sum(len(group["paths"]) for group in row["groups"]) == 3
+    await keeper_here.detach(info(target))
+    (row,) = await keeper_here.maps()
+    assert [path["name"] for group in row["groups"] for path in group["paths"]] == ["sda"]
 
 
 async def test_volumes_of_one_target_are_attached_and_detached_alone(

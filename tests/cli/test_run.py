@@ -24,7 +24,7 @@ def test_shows_plan_faults_steps_trace_and_replay(cli: Any) -> None:
     for line in (
         r"^seed     17$",
         r"^fault    portal-a-silent  net\.blackhole  .*10\.245\.47\.95:3260",
-        r"^ +122\.0000 s  attach retries=8 takes=122s: 3[0-9a-f]{32}, 1 of 2 paths$",
+        r"^ +122\.000\d s  attach retries=8 takes=122s: 3[0-9a-f]{32}, 1 of 2 paths$",
         r"^fired    portal-a-silent, 32 times$",
         r"^trace    [0-9a-f]{64} ",
         rf"^replay   iscsim run {re.escape(SILENT)} --seed 17$",

@@ -79,6 +79,14 @@ def test_first_screen_shows_what_is_served_and_how_to_get_there(serve: Serve) ->
     ]
 
 
+def test_first_screen_of_a_target_without_luns(serve: Serve, tmp_path: Path) -> None:
+    config = tmp_path / "empty.toml"
+    config.write_text('[[target]]\nportals = ["127.0.0.1:0"]\nluns = []\n', encoding="utf-8")
+    shown = first_screen(serve("--config", config))
+    assert "LUN" not in shown
+    assert shown["try"] == [f"iscsim discover {shown['portal'][0].removesuffix(',1')}"]
+
+
 def test_first_screen_shows_who_is_allowed_but_no_secret(serve: Serve) -> None:
     process = serve("--portal", "127.0.0.1:0", "--initiator", f"{HOST}:user:{SECRET}")
     shown = first_screen(process)

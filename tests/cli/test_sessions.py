@@ -89,6 +89,31 @@ async def test_rescan_shows_what_was_added_and_removed(cli: Any, target: iscsim.
     assert (row["sid"], row["change"], row["lun"], row["size"]) == (1, "removed", 5, 1 << 20)
 
 
+async def test_reused_lun_is_told_and_is_exit_1(cli: Any, target: iscsim.LiveTarget, document: Any) -> None:
+    await cli.beside("login", target.portal, target.name)
+    await cli.beside("attach", document((target.portal, 1)))
+    target.lun_map.remove(1)
+    target.lun_map.add(1, iscsim.LogicalUnit(iscsim.MemoryStore(2048), serial="somebody else's"))
+    done = await cli.beside("rescan", "--json")
+    assert done.code == 1
+    told = [line for line in done.stderr.splitlines() if "is not what it was" in line]
+    assert "the device under LUN 1, 0:0:0:1 (sda), is not what it was: " in told[0]
+    assert len(told) == 2
+    rows = [row for row in json.loads(done.stdout) if row["change"] == "another unit"]
+    assert [row["sid"] for row in rows] == [1, None]
+    assert [any(line.startswith("scsi_id: ") for line in row["differences"]) for row in rows] == [True, True]
+    assert (await cli.beside("rescan")).code == 1
+
+
+async def test_grown_lun_is_no_reused_one(cli: Any, target: iscsim.LiveTarget) -> None:
+    await cli.beside("login", target.portal, target.name)
+    next(iter(target.lun_map)).logical_unit.resize((128 << 20) // 512)
+    done = await cli.beside("rescan", "--json")
+    assert (done.code, [row["change"] for row in json.loads(done.stdout)]) == (0, ["added", "removed"])
+    (row,) = json.loads((await cli.beside("luns", "--json")).stdout)
+    assert row["size"] == 128 << 20
+
+
 async def test_detail_is_that_of_iscsiadm(cli: Any, target: iscsim.LiveTarget) -> None:
     setting = "node.session.timeo.replacement_timeout=7"
     await cli.beside("login", target.portal, target.name, "--set", setting)

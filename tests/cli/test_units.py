@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from iscsim.cli.units import UNIT_COLUMNS, unit_row
+from iscsim.cli.units import UNIT_COLUMNS, unit_columns, unit_row
 from iscsim.initiator import LogicalUnitInfo
 
 UNIT = LogicalUnitInfo(
@@ -28,7 +28,13 @@ def test_row_has_every_column_and_can_be_json() -> None:
 
 def test_row_says_why_there_is_no_size() -> None:
     row = unit_row(replace(UNIT, blocks=0, no_capacity="MEDIUM NOT PRESENT"))
-    assert row["capacity"] == "unknown: MEDIUM NOT PRESENT"
+    assert (row["capacity"], row["no_capacity"]) == ("unknown", "MEDIUM NOT PRESENT")
+    assert unit_columns([row])[-1] == "no_capacity"
+
+
+def test_row_with_a_size_needs_no_reason() -> None:
+    row = unit_row(UNIT)
+    assert (row["no_capacity"], unit_columns([row])) == (None, UNIT_COLUMNS)
 
 
 def test_row_says_size_in_bytes_and_for_people() -> None:

@@ -5,6 +5,7 @@ from scsi import copies
 
 from iscsim.pdu import ReadyToTransfer, SCSIDataIn, SCSIResponse
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.copy_parameters import MAXIMUM_LIST_LENGTH
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.sense import ForwardedSense, Sense
@@ -41,7 +42,7 @@ def test_the_list_is_asked_for_and_the_copy_done_before_the_answer():
 
 def test_a_list_longer_than_the_limit_is_refused_without_an_r2t():
     length = MAXIMUM_LIST_LENGTH + 1
-    block = cdb.EXTENDED_COPY.build(opcode=0x83, parameter_list_length=length)
+    block = layouts.EXTENDED_COPY.build(opcode=0x83, parameter_list_length=length)
     exchange = log_in(None, R2T_ONLY) >> sent(block, b"", expected_data_transfer_length=length)
     answer = exchange.next()
     assert (answer.status, str(Sense.parse(answer.sense))[-9:-1]) == (2, "05/1a/00")

@@ -35,17 +35,21 @@ def test_refused_login_is_in_the_trace() -> None:
     Lab.run(main)
 
 
-def test_lost_path_comes_back_by_reconnecting() -> None:
+def test_lost_path_comes_back_by_itself_and_reconnecting_waits_for_it() -> None:
     async def main(lab: Lab) -> None:
         target = await lab.target(portals=2)
         host = lab.host("compute")
         volume = await host.attach(target)
         lab.fault("tcp.reset", portal=target.portals[0]).times(1)
         await volume.device.check()
+        assert len(volume.working) == 2
+        volume.paths[0].session.drop("the test wants it")
         assert len(volume.working) == 1
         await host.reconnect(volume)
         assert len(volume.working) == 2
         await host.detach(volume)
+        states = [each["state"] for each in map(json.loads, lab.trace.lines) if "state" in each]
+        assert states == ["FAILED", "LOGGED_IN"] * 2 + ["FREE"] * 2
 
     Lab.run(main)
 

@@ -239,3 +239,10 @@ async def test_a_state_is_used_by_one_server_at_a_time_and_by_lun_that_come_late
             target.add_lun(3, f"1M,wwn={target.lun_map.lookup(encode_lun(2)).logical_unit.wwn}")
     async with iscsim.serve(state=tmp_path):
         pass
+
+
+async def test_no_luns_are_none_and_can_be_added() -> None:
+    async with serve(luns={}) as target, connect(target.portal, target.name) as session:
+        assert await session.scan() == []
+        target.add_lun(5, "1M")
+        assert [unit.number for unit in await session.scan()] == [5]

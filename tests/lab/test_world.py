@@ -220,3 +220,12 @@ def test_outages_that_overlap_end_with_the_target_back() -> None:
         assert [unit.number for unit in await lab.host("compute").scan(target)] == [1]
 
     Lab.run(main)
+
+
+def test_target_without_luns_has_none_in_a_lab_too() -> None:
+    async def main(lab: Lab) -> None:
+        empty, default = await lab.target("iqn.2026-11.test:empty", luns={}), await lab.target()
+        host = lab.host("compute")
+        assert (await host.scan(empty), [unit.number for unit in await host.scan(default)]) == ([], [1])
+
+    Lab.run(main)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 import iscsim
 from iscsim.errors import ConfigError, ConnectionFailed
+from iscsim.initiator.multipath import PathState
+from iscsim.lab import Lab
 from iscsim.openstack.attach import attach
 from iscsim.openstack.connection_info import ConnectionInfo, PathSpec
 from iscsim.session.names import parse_portal
@@ -119,9 +122,7 @@ async def test_path_in_standby_is_a_path(target: iscsim.LiveTarget) -> None:
     described = volume.describe()
     assert (len(described["paths"]), described["size"], described["failed_paths"]) == (2, 1 << 20, [])
     await volume.device.write(0, b"s" * 512)
-    target.sessions[0].end("ended by the test")
-    await volume.reconnect(initiator_name=HOST)
-    assert len(volume.working) == 2
+    assert [path.row()["state"] for path in volume.paths] == ["LOGGED_IN", "LOGGED_IN"]
     await volume.detach()
 
 
@@ -132,7 +133,7 @@ async def test_wrong_name_is_the_caller_s_mistake(target: iscsim.LiveTarget) -> 
 
 async def test_options_go_to_connect(target: iscsim.LiveTarget) -> None:
     volume = await attach(ConnectionInfo(paths(target)), initiator_name=HOST, header_digest=True)
-    agreed = [path.session.parameters.header_digest for path in volume.paths]
+    agreed = [path.session.session.parameters.header_digest for path in volume.paths if path.session.session]
     await volume.detach()
     assert agreed == [True, True]
 
@@ -140,8 +141,97 @@ async def test_options_go_to_connect(target: iscsim.LiveTarget) -> None:
 async def test_detach_after_the_target_is_gone_is_quiet(target: iscsim.LiveTarget) -> None:
     volume = await attach(ConnectionInfo(paths(target)), initiator_name=HOST)
     assert volume.is_alive
-    for session in target.sessions:
-        session.end("ended by the test")
-    await volume.detach()
+    for path in volume.paths:
+        path.session.drop("dropped by the test")
     assert not volume.is_alive
+    await volume.detach()
     assert set(volume.failed.values()) == {"lost before it was detached"}
+
+
+def in_lab(body: Callable[[Lab, iscsim.LiveTarget], Awaitable[None]]) -> None:
+    async def main(lab: Lab) -> None:
+        await body(lab, await lab.target(portals=2, luns={1: "1M"}))
+
+    Lab.run(main)
+
+
+def test_lost_path_is_told_and_comes_back_by_itself() -> None:
+    async def body(lab: Lab, target: iscsim.LiveTarget) -> None:
+        volume = await lab.host("compute").attach(target)
+        before = volume.describe()
+        volume.paths[1].session.drop("dropped by the test")
+        described = volume.describe()
+        (lost,) = described["failed_paths"]
+        assert (lost["portal"], lost["state"]) == (target.portals[1], "FAILED")
+        assert "dropped by the test" in lost["error"]
+        assert described["path"] == before["path"]
+        await volume.device.write(0, b"x" * 512)
+        await asyncio.sleep(10)
+        assert volume.describe() == before
+        assert [path.state for path in volume.device.paths] == [PathState.ACTIVE] * 2
+        await volume.detach()
+
+    in_lab(body)
+
+
+def test_commands_go_to_another_path_when_one_is_away_for_5_seconds() -> None:
+    async def body(lab: Lab, target: iscsim.LiveTarget) -> None:
+        volume = await lab.host("compute").attach(target)
+        lab.fault("net.blackhole", portal=target.portals[0])
+        await volume.device.check()  # finds nothing by itself: the pings do
+        began = lab.now
+        for _ in range(4):
+            await volume.device.write(0, b"x" * 512)
+        assert lab.now - began < 1
+        assert [path.spec.portal for path in volume.working] == [target.portals[1]]
+        assert volume.describe()["failed_paths"][0]["state"] == "FREE"
+        lab.heal()
+        await asyncio.sleep(60)
+        assert len(volume.working) == 2
+        await volume.detach()
+
+    in_lab(body)
+
+
+def test_map_is_what_multipath_tools_make_for_the_array() -> None:
+    async def body(lab: Lab, target: iscsim.LiveTarget) -> None:
+        lio = iscsim.LogicalUnit(iscsim.MemoryStore(2048), serial="lio", vendor="LIO-ORG", product="disk")
+        target.lun_map.add(2, lio)
+        volume = await lab.host("compute").attach(target, lun=2)
+        assert volume.device.settings.no_path_retry == 12
+        assert volume.daemon.maps == {volume.wwn: volume.device}
+        await volume.detach()
+        assert volume.daemon.maps == {}
+
+    in_lab(body)
+
+
+def test_portal_that_never_worked_is_tried_again_by_reconnecting() -> None:
+    async def body(lab: Lab, target: iscsim.LiveTarget) -> None:
+        lab.fault("net.refuse", portal=target.portals[0])
+        host = lab.host("compute")
+        volume = await host.attach(target)
+        lab.heal()
+        await asyncio.sleep(30)
+        (failed,) = volume.describe()["failed_paths"]
+        assert (len(volume.working), failed["state"]) == (1, None)
+        await host.reconnect(volume)
+        assert [path.spec.portal for path in volume.working] == target.portals
+        assert len(volume.device.paths) == 2
+        await volume.detach()
+
+    in_lab(body)
+
+
+def test_session_is_the_same_after_it_has_logged_in_again() -> None:
+    async def body(lab: Lab, target: iscsim.LiveTarget) -> None:
+        volume = await lab.host("compute").attach(target)
+        before = [session.isid for session in target.sessions]
+        for path in volume.paths:
+            path.session.drop("dropped by the test")
+        await lab.host("compute").reconnect(volume)
+        assert sorted(session.isid for session in target.sessions) == sorted(before)
+        assert (len(volume.working), len(set(before))) == (2, 2)
+        await volume.detach()
+
+    in_lab(body)

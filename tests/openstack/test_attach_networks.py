@@ -54,6 +54,7 @@ def test_two_runs_in_memory_give_the_same_bytes(tmp_path: Path) -> None:
 def test_tshark_finds_both_portals_and_nothing_to_complain_of(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "attach.pcapng"
     run(network, path)
-    assert tshark(path, SUSPICIOUS) == []
+    unknown_to_it = '_ws.expert.message == "No dissection for this service action yet"'  # the checks of paths
+    assert tshark(path, f"({SUSPICIOUS}) and not {unknown_to_it}") == []
     logins = tshark(path, "iscsi.opcode == 0x03", "ip.dst", "tcp.dstport")
     assert sorted(logins) == ["10.245.47.95\t3260", "10.245.47.96\t3260"]

@@ -4,6 +4,7 @@ import pytest
 
 from iscsim.errors import ConfigError
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asymmetric_access import AccessModes, AccessState, AccessStatus, GroupAccess
 from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.sense import Sense
@@ -118,7 +119,7 @@ def test_asking_for_the_length_of_a_refused_write_consumes_no_attention(rig):
 
 
 def test_reservation_conflict_comes_first(two):
-    two.good(cdb.RESERVE_6.build(opcode=0x16), nexus=two.second)
+    two.good(layouts.RESERVE_6.build(opcode=0x16), nexus=two.second)
     two.unit.access.set_state(1, AccessState.STANDBY)
     assert two.conflicts(cdb.read_10(0, 1))
     assert heard(two, two.nexus) == [CHANGED]

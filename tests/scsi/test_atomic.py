@@ -3,13 +3,16 @@ import errno
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.vpd import BlockLimits
 
 
 def write_atomic(lba, blocks, boundary=0, access=0):
-    return cdb.WRITE_ATOMIC_16.build(opcode=0x9C, access=access, lba=lba, boundary=boundary, blocks=blocks)
+    return layouts.WRITE_ATOMIC_16.build(
+        opcode=0x9C, access=access, lba=lba, boundary=boundary, blocks=blocks
+    )
 
 
 def data(blocks, seed=1):

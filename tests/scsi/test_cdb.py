@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 
 U32 = st.integers(0, (1 << 32) - 1)
 
@@ -82,12 +83,12 @@ def test_read_10_refuses_an_address_beyond_32_bits():
 
 @given(U32, st.integers(0, 0xFFFF), st.booleans(), st.booleans(), st.integers(0, 7))
 def test_transfer_10_reads_back(lba, blocks, fua, dpo, protect):
-    parsed = cdb.TRANSFER_10.construct.parse(cdb.read_10(lba, blocks, fua=fua, dpo=dpo, protect=protect))
+    parsed = layouts.TRANSFER_10.construct.parse(cdb.read_10(lba, blocks, fua=fua, dpo=dpo, protect=protect))
     assert (parsed.lba, parsed.blocks) == (lba, blocks)
     assert (parsed.access.protect, parsed.access.dpo, parsed.access.fua) == (protect, dpo, fua)
 
 
 @given(st.integers(0, (1 << 64) - 1), U32)
 def test_transfer_16_reads_back(lba, blocks):
-    parsed = cdb.TRANSFER_16.construct.parse(cdb.write_16(lba, blocks))
+    parsed = layouts.TRANSFER_16.construct.parse(cdb.write_16(lba, blocks))
     assert (parsed.opcode, parsed.lba, parsed.blocks) == (0x8A, lba, blocks)

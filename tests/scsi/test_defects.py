@@ -1,15 +1,17 @@
 import pytest
 
-from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import Sense
 
 
 def read_10(request, length=100):
-    return cdb.READ_DEFECT_DATA_10.build(opcode=0x37, request=request, allocation_length=length)
+    return layouts.READ_DEFECT_DATA_10.build(opcode=0x37, request=request, allocation_length=length)
 
 
 def read_12(request, index=0, length=100):
-    return cdb.READ_DEFECT_DATA_12.build(opcode=0xB7, request=request, index=index, allocation_length=length)
+    return layouts.READ_DEFECT_DATA_12.build(
+        opcode=0xB7, request=request, index=index, allocation_length=length
+    )
 
 
 @pytest.mark.parametrize("request_byte", [0x00, 0x08, 0x10, 0x18, 0x1B, 0x1D])

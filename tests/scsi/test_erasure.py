@@ -1,6 +1,7 @@
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.erasure import MAXIMUM_FILL_LENGTH, Erasure, fill, repeated
 from iscsim.scsi.store import MemoryStore
@@ -13,7 +14,7 @@ ALLOWED = [
     cdb.mode_sense_6(0x1C),
     cdb.mode_sense_10(0x08),
     cdb.mode_sense_10(0x0A),
-    cdb.REPORT_SUPPORTED_OPERATION_CODES.build(opcode=0xA3, service_action=0x0C, allocation_length=64),
+    layouts.REPORT_SUPPORTED_OPERATION_CODES.build(opcode=0xA3, service_action=0x0C, allocation_length=64),
 ]
 REFUSED = [
     cdb.test_unit_ready(),
@@ -22,8 +23,8 @@ REFUSED = [
     cdb.write_10(0, 1),
     cdb.mode_sense_6(0x3F),
     cdb.persistent_reserve_in(0),
-    cdb.SANITIZE.build(opcode=0x48, options=0x03),
-    cdb.SERVICE_ACTION_IN_16.build(opcode=0x9E, service_action=0x12),
+    layouts.SANITIZE.build(opcode=0x48, options=0x03),
+    layouts.SERVICE_ACTION_IN_16.build(opcode=0x9E, service_action=0x12),
 ]
 
 
@@ -140,8 +141,11 @@ def test_zeros_take_no_memory(make_rig):
 @pytest.mark.parametrize(
     "command, parameters",
     [
-        (cdb.SANITIZE.build(opcode=0x48, options=1, parameter_list_length=5), bytes.fromhex("01000001")),
-        (cdb.FORMAT_UNIT.build(opcode=0x04, options=0x10), bytes.fromhex("0088000000010001")),
+        (
+            layouts.SANITIZE.build(opcode=0x48, options=1, parameter_list_length=5),
+            bytes.fromhex("01000001"),
+        ),
+        (layouts.FORMAT_UNIT.build(opcode=0x04, options=0x10), bytes.fromhex("0088000000010001")),
     ],
 )
 def test_a_large_unit_is_filled_with_zeros_only(make_rig, command, parameters):

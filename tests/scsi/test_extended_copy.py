@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scsi import copies
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.copy_move import PIECE_LENGTH
 from iscsim.scsi.copy_parameters import MAXIMUM_LIST_LENGTH, MAXIMUM_SEGMENT_LENGTH
@@ -236,7 +237,7 @@ def test_a_segment_has_a_longest_length(make_rig):
 
 
 def test_a_longer_list_is_refused_before_it_is_sent(pair):
-    command = cdb.EXTENDED_COPY.build(opcode=0x83, parameter_list_length=MAXIMUM_LIST_LENGTH + 1)
+    command = layouts.EXTENDED_COPY.build(opcode=0x83, parameter_list_length=MAXIMUM_LIST_LENGTH + 1)
     assert pair.server.data_out_length(pair.nexus, pair.lun, command) == 0
     assert pair.fault(command) == "05/1a/00"
     assert pair.fault(cdb.extended_copy(bytes(32)), bytes(16)) == "05/1a/00"

@@ -3,6 +3,7 @@ import errno
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
 
@@ -11,20 +12,20 @@ FOV, DPRY, DCRT, STPF, IP, IMMED = 0x80, 0x40, 0x20, 0x10, 0x08, 0x02
 
 
 def format_unit(options=0, fast=0):
-    return cdb.FORMAT_UNIT.build(opcode=0x04, options=options, fast=fast)
+    return layouts.FORMAT_UNIT.build(opcode=0x04, options=options, fast=fast)
 
 
 def short(flags=0, **fields):
-    return cdb.FORMAT_SHORT_HEADER.build(flags=flags, **fields)
+    return layouts.FORMAT_SHORT_HEADER.build(flags=flags, **fields)
 
 
 def long(flags=0, **fields):
-    return cdb.FORMAT_LONG_HEADER.build(flags=flags, **fields)
+    return layouts.FORMAT_LONG_HEADER.build(flags=flags, **fields)
 
 
 def pattern(data, kind=1, modifier=0, length=None):
     size = len(data) if length is None else length
-    return cdb.FORMAT_PATTERN.build(modifier=modifier, pattern_type=kind, pattern_length=size) + data
+    return layouts.FORMAT_PATTERN.build(modifier=modifier, pattern_type=kind, pattern_length=size) + data
 
 
 def wanted(rig, command, offered=None):

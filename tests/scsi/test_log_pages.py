@@ -3,6 +3,7 @@ import errno
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asymmetric_access import AccessState
 from iscsim.scsi.log_pages import HEADER, PARAMETER
 from iscsim.scsi.sense import FieldPointer
@@ -122,8 +123,8 @@ def test_a_unit_with_more_blocks_than_the_field_holds_leaves_the_page_out(make_r
 @pytest.mark.parametrize(
     "command, where",
     [
-        (cdb.LOG_SENSE.build(opcode=0x4D, flags=2, page=0x42), FieldPointer(1, 1)),  # PPC
-        (cdb.LOG_SENSE.build(opcode=0x4D, flags=1, page=0x42), FieldPointer(1, 0)),  # SP
+        (layouts.LOG_SENSE.build(opcode=0x4D, flags=2, page=0x42), FieldPointer(1, 1)),  # PPC
+        (layouts.LOG_SENSE.build(opcode=0x4D, flags=1, page=0x42), FieldPointer(1, 0)),  # SP
         (cdb.log_sense(0x0D), FieldPointer(2, 5)),
         (cdb.log_sense(PROVISIONING), FieldPointer(2, 5)),  # the unit is not thin
         (cdb.log_sense(READS, 1), FieldPointer(3)),
@@ -178,7 +179,7 @@ def test_log_select_without_pcr_goes_by_pc(broken, control, left):
     ],
 )
 def test_log_select_points_at_what_is_wrong_and_changes_nothing(broken, fields, where):
-    command = cdb.LOG_SELECT.build(opcode=0x4C, **fields)
+    command = layouts.LOG_SELECT.build(opcode=0x4C, **fields)
     assert broken.server.data_out_length(broken.nexus, broken.lun, command) == 0
     assert pointer(broken, command) == where
     assert (errors(broken, READS), errors(broken, WRITES)) == (1, 2)

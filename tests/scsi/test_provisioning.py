@@ -1,6 +1,7 @@
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import CHUNK_SIZE, MemoryStore
 from iscsim.scsi.vpd import BlockLimits, LogicalBlockProvisioning
@@ -11,11 +12,11 @@ def data(blocks, seed=1):
 
 
 def same_10(lba, blocks, flags=0):
-    return cdb.WRITE_SAME_10.build(opcode=0x41, flags=flags, lba=lba, blocks=blocks)
+    return layouts.WRITE_SAME_10.build(opcode=0x41, flags=flags, lba=lba, blocks=blocks)
 
 
 def same_16(lba, blocks, flags=0):
-    return cdb.WRITE_SAME_16.build(opcode=0x93, flags=flags, lba=lba, blocks=blocks)
+    return layouts.WRITE_SAME_16.build(opcode=0x93, flags=flags, lba=lba, blocks=blocks)
 
 
 # UNMAP
@@ -98,7 +99,7 @@ def test_unmap_ignores_a_descriptor_that_is_cut(make_rig):
 @pytest.mark.parametrize("length", [1, 7])
 def test_unmap_of_less_than_a_header_asks_for_no_data(make_rig, length):
     rig = make_rig(thin=True)
-    command = cdb.UNMAP.build(opcode=0x42, parameter_list_length=length)
+    command = layouts.UNMAP.build(opcode=0x42, parameter_list_length=length)
     assert rig.server.data_out_length(rig.nexus, rig.lun, command) == 0
     assert rig.fault(command) == "05/1a/00"
 
@@ -161,7 +162,7 @@ def test_write_same_on_a_write_protected_unit(make_rig):
 
 
 def same_32(lba, blocks, flags=0, additional=0x18):
-    return cdb.WRITE_SAME_32.build(
+    return layouts.WRITE_SAME_32.build(
         opcode=0x7F,
         additional_cdb_length=additional,
         service_action=0x0D,
@@ -262,11 +263,13 @@ def test_page_b2_says_what_there_is(make_rig):
 
 
 def get_lba_status(lba, length=24):
-    return cdb.SERVICE_ACTION_IN_16.build(opcode=0x9E, service_action=0x12, lba=lba, allocation_length=length)
+    return layouts.SERVICE_ACTION_IN_16.build(
+        opcode=0x9E, service_action=0x12, lba=lba, allocation_length=length
+    )
 
 
 def extent(rig, lba):
-    fields = cdb.LBA_STATUS.parse(rig.good(get_lba_status(lba)))
+    fields = layouts.LBA_STATUS.parse(rig.good(get_lba_status(lba)))
     assert (fields["data_length"], fields["lba"]) == (20, lba)
     return fields["blocks"], fields["status"]
 

@@ -3,6 +3,7 @@ import errno
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.vpd import BlockDeviceCharacteristics
@@ -12,12 +13,12 @@ AUSE, IMMED = 0x20, 0x80
 
 
 def sanitize(action, length=0, options=0):
-    return cdb.SANITIZE.build(opcode=0x48, options=options | action, parameter_list_length=length)
+    return layouts.SANITIZE.build(opcode=0x48, options=options | action, parameter_list_length=length)
 
 
 def overwrite(pattern, options=0x01, given=None):
     """The CDB and its parameter list."""
-    header = cdb.OVERWRITE.build(options=options, pattern_length=len(pattern) if given is None else given)
+    header = layouts.OVERWRITE.build(options=options, pattern_length=len(pattern) if given is None else given)
     return sanitize(OVERWRITE, 4 + len(pattern)), header + pattern
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
 
@@ -18,7 +18,7 @@ class Worn(MemoryStore):
 
 def send_diagnostic(code=0, selftest=False, length=0):
     flags = code << 5 | selftest << 2
-    return cdb.SEND_DIAGNOSTIC.build(opcode=0x1D, flags=flags, parameter_list_length=length)
+    return layouts.SEND_DIAGNOSTIC.build(opcode=0x1D, flags=flags, parameter_list_length=length)
 
 
 def test_the_default_self_test_reads_the_first_and_the_last_block(make_rig):

@@ -1,13 +1,14 @@
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.device_server import COMMANDS
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.supported import DESCRIPTOR, cdb_usage
 
 
 def report(options=0, opcode=0, service_action=0, length=4096, rctd=False):
-    return cdb.REPORT_SUPPORTED_OPERATION_CODES.build(
+    return layouts.REPORT_SUPPORTED_OPERATION_CODES.build(
         opcode=0xA3,
         service_action=0x0C,
         options=options | (0x80 if rctd else 0),

@@ -3,6 +3,7 @@
 import pytest
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asymmetric_access import AccessModes, AccessState, AccessStatus
 from iscsim.scsi.designator import Designator, DesignatorType
 from iscsim.scsi.inquiry import StandardInquiry
@@ -129,7 +130,7 @@ def test_unit_without_asymmetric_access_has_no_report(make_rig):
 
 
 def test_report_runs_whoever_has_reserved_the_unit(two):
-    two.good(cdb.RESERVE_6.build(opcode=0x16), nexus=two.second)
+    two.good(layouts.RESERVE_6.build(opcode=0x16), nexus=two.second)
     two.good(ASK)
 
 
@@ -177,7 +178,7 @@ def test_supported_operation_codes_are_those_of_the_mode(make_rig, modes, report
     rig = make_rig(tpgs=AccessModes(modes))
     supported = [
         rig.good(
-            cdb.REPORT_SUPPORTED_OPERATION_CODES.build(
+            layouts.REPORT_SUPPORTED_OPERATION_CODES.build(
                 opcode=0xA3,
                 service_action=0x0C,
                 options=2,
@@ -278,7 +279,7 @@ def test_group_in_transition_cannot_be_set(two):
 
 
 def test_setting_conflicts_with_a_reservation(two):
-    two.good(cdb.RESERVE_6.build(opcode=0x16), nexus=two.second)
+    two.good(layouts.RESERVE_6.build(opcode=0x16), nexus=two.second)
     command, at = change(two, (1, STANDBY))
     assert two.conflicts(*command, **at)
     assert two.unit.access.state(1) is AccessState.ACTIVE_OPTIMIZED

@@ -3,12 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsim.scsi import cdb
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.sense import FieldPointer
 from iscsim.scsi.store import MemoryStore
 from iscsim.scsi.verify import _first_difference
 
-VERIFY = {0x2F: cdb.VERIFY_10, 0xAF: cdb.VERIFY_12, 0x8F: cdb.VERIFY_16}
-WRITE_AND_VERIFY = {0x2E: cdb.VERIFY_10, 0xAE: cdb.VERIFY_12, 0x8E: cdb.VERIFY_16}
+VERIFY = {0x2F: layouts.VERIFY_10, 0xAF: layouts.VERIFY_12, 0x8F: layouts.VERIFY_16}
+WRITE_AND_VERIFY = {0x2E: layouts.VERIFY_10, 0xAE: layouts.VERIFY_12, 0x8E: layouts.VERIFY_16}
 each_verify = pytest.mark.parametrize("opcode", VERIFY)
 each_write_and_verify = pytest.mark.parametrize("opcode", WRITE_AND_VERIFY)
 
@@ -26,11 +27,11 @@ def write_and_verify(opcode, lba, blocks, protect=0):
 
 
 def compare_and_write(lba, blocks, access=0):
-    return cdb.COMPARE_AND_WRITE.build(opcode=0x89, access=access, lba=lba, blocks=blocks)
+    return layouts.COMPARE_AND_WRITE.build(opcode=0x89, access=access, lba=lba, blocks=blocks)
 
 
 def orwrite(lba, blocks, access=0):
-    return cdb.TRANSFER_16.build(opcode=0x8B, access=access, lba=lba, blocks=blocks)
+    return layouts.TRANSFER_16.build(opcode=0x8B, access=access, lba=lba, blocks=blocks)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_compare_and_write_takes_exactly_two_halves(written, length):
 
 def test_write_and_verify_has_no_comparison_with_one_block(written):
     for bytchk in (2, 3):
-        command = cdb.VERIFY_10.build(opcode=0x2E, check=bytchk << 1, lba=0, blocks=1)
+        command = layouts.VERIFY_10.build(opcode=0x2E, check=bytchk << 1, lba=0, blocks=1)
         assert written.sense(command, data(1)).field_pointer == FieldPointer(1, 2)
         assert written.server.data_out_length(written.nexus, written.lun, command) == 0
 
@@ -205,7 +206,7 @@ def test_orwrite_refuses(written, make_rig):
     assert make_rig(read_only=True).fault(orwrite(0, 1), data(1)) == "07/27/00"
 
 
-@pytest.mark.parametrize("layout, opcode", [(cdb.PRE_FETCH_10, 0x34), (cdb.PRE_FETCH_16, 0x90)])
+@pytest.mark.parametrize("layout, opcode", [(layouts.PRE_FETCH_10, 0x34), (layouts.PRE_FETCH_16, 0x90)])
 def test_pre_fetch_checks_its_range(rig, layout, opcode):
     assert rig.good(layout.build(opcode=opcode, lba=0, blocks=0)) == b""
     assert rig.good(layout.build(opcode=opcode, flags=2, lba=0, blocks=2048)) == b""

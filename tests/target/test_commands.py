@@ -43,7 +43,7 @@ from iscsim.pdu import (
     TaskManagementResponse,
     UnknownAHS,
 )
-from iscsim.scsi import cdb as layouts
+from iscsim.scsi import cdb_layouts as layouts
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.completion import Completion
 from iscsim.scsi.sense import Sense, SenseKey

@@ -171,3 +171,11 @@ def test_two_units_with_one_wwn_cannot_have_a_state_each(tmp_path: Path) -> None
         pytest.raises(ConfigError, match="two logical units have the WWN 6006"),
     ):
         build(config, state=state)
+
+
+def test_target_without_luns_is_one_wish_and_the_default_another(tmp_path: Path) -> None:
+    without = read_config(write(tmp_path, '[[target]]\nname = "iqn.2026-11.test:empty"\nluns = []'))
+    _, (served,) = build(without)
+    assert (served.luns, list(served.node.units())) == ([], [])
+    _, (served,) = build(read_config(write(tmp_path, "[[target]]")))
+    assert [spec.number for spec in served.luns] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from iscsim.initiator.device_names import disk_index
 from iscsim.initiator.multipath.states import SHOWN, CheckerState, PathState
 
 if TYPE_CHECKING:
@@ -83,10 +84,7 @@ class Path:
 
 def device_number(name: str) -> str:
     """Major and minor number Linux gives a disk of that name: ``"8:48"`` for sdd, ``"65:0"`` for sdq."""
-    index = 0
-    for letter in name.removeprefix("sd"):
-        index = index * 26 + ord(letter) - ord("a") + 1
-    index -= 1
+    index = disk_index(name)
     major = _MAJORS[index // _DISKS_EACH_MAJOR % len(_MAJORS)]
     extended = (
         index // (_DISKS_EACH_MAJOR * len(_MAJORS)) << 8
