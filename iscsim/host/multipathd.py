@@ -54,11 +54,17 @@ class Multipathd:
 
     def _hear(self, action: Action, disk: Disk) -> None:
         if action == "remove":
-            self._forget(disk.name)
+            if not self._host.settings.multipathd_misses_removals:
+                self._forget(disk.name)
         elif self.running:
             task = asyncio.get_running_loop().create_task(self._consider(disk))
             self._work[task] = None
             task.add_done_callback(self._work.pop)
+
+    @property
+    def busy(self) -> int:
+        """How many disks it has still to consider."""
+        return len(self._work)
 
     async def settle(self) -> None:
         """Wait until every disk udev has told of has been considered."""

@@ -53,6 +53,11 @@ class Udev:
         self._work[task] = None
         task.add_done_callback(self._work.pop)
 
+    @property
+    def busy(self) -> int:
+        """How many disks it has still to look at."""
+        return len(self._work)
+
     async def settle(self) -> None:
         """``udevadm settle``: wait until every disk has been looked at."""
         while self._work:
