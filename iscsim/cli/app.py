@@ -12,6 +12,7 @@ from iscsim import __version__
 from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
 from iscsim.cli.faults import fault
+from iscsim.cli.host import host
 from iscsim.cli.initiator import discover, inquiry, luns, read, write
 from iscsim.cli.run import run
 from iscsim.cli.serve import serve
@@ -30,6 +31,7 @@ _SESSION_COMMANDS = (login, sessions, rescan, logout, attach, detach)
 for _command in (*_COMMANDS, *_SESSION_COMMANDS):
     app.command()(_command)
 app.add_typer(fault, name="fault")
+app.add_typer(host, name="host")
 
 
 def _version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ from iscsim.host.result import CommandResult, Output
 if TYPE_CHECKING:
     from iscsim.host.model import Host
 
-__all__ = ["COMMANDS", "Call", "Program", "command", "find", "run"]
+__all__ = ["COMMANDS", "Call", "Program", "command", "commands", "find", "run"]
 
 
 @dataclass(slots=True)
@@ -47,16 +47,21 @@ def command(*names: str) -> Callable[[Program], Program]:
     return declare
 
 
+def commands() -> dict[str, Program]:
+    """All there are, by name."""
+    import iscsim.host.commands  # noqa: F401 - they declare themselves, and import the model
+
+    return COMMANDS
+
+
 def find(host: Host, program: str) -> tuple[str, Program]:
     """The name and the command behind ``program``, which may have directories before its name.
 
     Raises:
         FileNotFoundError: the host has no such program.
     """
-    import iscsim.host.commands  # noqa: F401 - they declare themselves, and import the model
-
     name = posixpath.basename(program)
-    if name not in COMMANDS or name in host.missing_commands:
+    if name not in commands() or name in host.missing_commands:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
     return name, COMMANDS[name]
 

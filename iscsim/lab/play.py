@@ -32,7 +32,7 @@ from iscsim.net.memory import DEFAULT_LATENCY_S
 from iscsim.openstack.attach import NoPathWorks
 from iscsim.scsi.sense import CommandFailed
 
-__all__ = ["Outcome", "Played", "error_names", "play", "shrink_faults"]
+__all__ = ["Outcome", "Played", "build", "error_names", "play", "shrink_faults"]
 
 Progress = Callable[["Played | Firing"], None]
 _TOLERANCE_S = 0.1
@@ -109,7 +109,7 @@ def play(
 async def _play(lab: Lab, scenario: Scenario, progress: Progress) -> Outcome:
     outcome = Outcome(seed=scenario.seed, network=scenario.network)
     begun = lab.now
-    await _build(lab, scenario)
+    await build(lab, scenario)
     lab.faults.watchers.append(lambda firing: progress(replace(firing, at=firing.at - begun)))
     steps = Steps(lab)
     for step in scenario.steps:
@@ -125,7 +125,8 @@ async def _play(lab: Lab, scenario: Scenario, progress: Progress) -> Outcome:
     return outcome
 
 
-async def _build(lab: Lab, scenario: Scenario) -> None:
+async def build(lab: Lab, scenario: Scenario) -> None:
+    """Make the targets, hosts and faults of ``scenario`` in ``lab``. Raises `ConfigError`."""
     for each in scenario.targets:
         options = {
             name: each[name] for name in ("portals", "initiators", "personality", "host") if name in each

@@ -84,6 +84,7 @@ HOST = {
     "name": Key("text", "its name", required=True),
     "addresses": Key("texts", "its addresses, each on a network card of its own"),
     "initiator_name": Key("text", "the iSCSI name it logs in with"),
+    "settings": Key("table", "what it is like as an emulated Linux host, for `iscsim host exec`"),
 }
 TARGET = {
     "name": Key("text", "its iSCSI name"),

@@ -85,6 +85,7 @@ class Lab:
         self.hosts: dict[str, LabHost] = {}
         self._pcap, self._trace_path = pcap, trace
         self._stack = AsyncExitStack()
+        self._programs = AsyncExitStack()
         self._device_servers: list[FaultyDeviceServer] = []
         self._spawned: dict[asyncio.Task[None], None] = {}
         self._missed: list[str] = []
@@ -124,6 +125,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         try:
+            await self._programs.aclose()
             if error is None and self.judge:
                 await self.settle()
                 self.check()
@@ -167,6 +169,10 @@ class Lab:
             network = FaultyNetwork(self.faults, host=name, segments=False)
         host = self.hosts[name] = LabHost(self, name, network, self._chance("host", name))
         return host
+
+    def closing(self, close: Callable[[], Awaitable[object]]) -> None:
+        """Await ``close()`` at the end, before the targets go."""
+        self._programs.push_async_callback(close)
 
     async def target(
         self,
