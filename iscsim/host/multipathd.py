@@ -84,6 +84,8 @@ class Multipathd:
             self._forget(disk.name)
             return
         await self._check(path)
+        if self.paths.get(disk.name) is not path:
+            return  # it has gone meanwhile
         if self._is_wanted(path.unit.wwn):
             await self._take([path, *self._others(path)])
 
@@ -172,9 +174,14 @@ class Multipathd:
 
     async def reconfigure(self) -> None:
         """``multipath -r``: every disk is considered anew, every path checked."""
-        for name, disk in self._host.kernel.disks.items():
-            if disk.properties and self._is_wanted(self._watch(disk).unit.wwn):
-                await self._take([self.paths[name]])
+        for name, disk in list(self._host.kernel.disks.items()):
+            if not disk.properties:
+                continue
+            path = self._watch(disk)
+            if self.is_blacklisted(path):
+                self._forget(name)
+            elif self._is_wanted(path.unit.wwn):
+                await self._take([path])
         await self.daemon.check_all()
         self._host.changed()
 
