@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
 
-.PHONY: help demo test simulate check interop conformance bench fuzz format clean peers
+.PHONY: help demo test simulate kills check interop conformance bench fuzz format clean peers
 
 help:            ## Show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: $(STAMP)   ## Run the tests that need nothing but this clone
 
 simulate: $(STAMP) ## Play the mixed scenario with 200 seeds
 	ISCSIM_SEEDS=200 $(BIN)/pytest -n auto -q tests/simulation
+
+kills: $(STAMP)  ## End a target with kill -9 at 500 moments of a storm of changes
+	ISCSIM_KILLS=500 $(BIN)/pytest -q tests/target/administration/test_killed.py -o faulthandler_timeout=0
 
 check: $(STAMP)  ## Lint, format, types, floors, citations, the page on conformance
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "iscsim"
 ROOF = 6
-BASEMENT = ("errors", "struct_code")  # below every floor: import nothing, may be imported by all
+BASEMENT = ("errors", "hints", "struct_code")  # below every floor: import nothing, may be imported by all
 FLOORS = {"pdu": 0, "scsi": 0, "session": 1, "target": 2, "initiator": 2, "net": 2, "faults": 3, "capture": 3}
 FLOORS |= {"host": 4, "openstack": 5} | dict.fromkeys(("lab", "cli", "pytest_plugin", "__main__"), ROOF)
 USE_NET = {
@@ -22,10 +22,10 @@ USE_NET = {
 IMPURE = set("asyncio socket ssl time random secrets os subprocess threading mmap uvloop open()".split())
 FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 # every other module of these rooms is engine
-SHELLS = {"target.server", "target.admin"}
+SHELLS = {"target.server", "target.administration.control", "target.administration.state_file"}
 SHELLS |= {"initiator.client", "initiator.discovery", "initiator.login_attempts"}
+SHELLS |= {"initiator.load.engine"}
 SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
-SHELLS |= {"initiator.recovering_session"}
 SHELLS |= {
     "initiator.scsi_device",
     "initiator.scsi_host",
@@ -35,7 +35,6 @@ SHELLS |= {
     "initiator.command_watch",
     "initiator.error_handling",
 }
-SHELLS |= {"initiator.multipath.device", "initiator.multipath.daemon"}
 SHELLS |= {"initiator.recovering_session", "initiator.relogin"}
 ENGINE = {"pdu", "scsi", "session", "target", "initiator"}
 ALLOWED = {"scsi.store": {"os", "mmap"}, "target.state": {"os"}}

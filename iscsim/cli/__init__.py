@@ -9,8 +9,16 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its code; Ctrl-C while it is being loaded ends it silently."""
+    """Run the command line and exit with its code; Ctrl-C while it is being loaded ends it silently.
+
+    ``rtstool`` is Cinder's to call, for every step: it loads none of the rest.
+    """
     try:
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if given[:1] == ["rtstool"] and not {"-h", "--help"} & set(given):
+            from iscsim.openstack.rtstool.command import main as rtstool
+
+            sys.exit(rtstool(["iscsim rtstool", *given[1:]]))
         from iscsim.cli.app import main as run
 
         run(arguments)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from iscsim.cli.arguments import JSONOption
-from iscsim.cli.errors import EnvironmentFailure
+from iscsim.cli.control import ControlOption, ask
 from iscsim.cli.output import print_json, print_rows
-from iscsim.errors import ConfigError, ConnectionFailed
+from iscsim.errors import ConfigError
 
 fault = typer.Typer(
     name="fault",
@@ -19,29 +18,7 @@ fault = typer.Typer(
     rich_markup_mode=None,
 )
 
-ControlOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="SOCKET", envvar="ISCSIM_CONTROL", help="That of iscsim serve --control.", show_envvar=True
-    ),
-]
 _COLUMNS = ("id", "name", "parameters", "match", "when", "fired", "armed")
-
-
-def _call(control: Path | None, method: str, **params: Any) -> Any:
-    from iscsim.net.reasons import reason_of
-    from iscsim.net.rpc import INVALID_PARAMS, RPCError, call
-
-    if control is None:
-        raise ConfigError("which target? --control or $ISCSIM_CONTROL names the socket of iscsim serve")
-    try:
-        return call(control, method, **params)
-    except RPCError as error:
-        if error.code == INVALID_PARAMS:
-            raise ConfigError(str(error)) from None
-        raise ConnectionFailed(str(error)) from None
-    except OSError as error:
-        raise EnvironmentFailure(f"{control}: {reason_of(error)}") from error
 
 
 def _pairs(what: str, texts: list[str] | None) -> dict[str, list[str]]:
@@ -125,7 +102,7 @@ def add(
     more = {"times": times, "id": id, "scope": per}
     described |= {"parameters": _parameters(attribute), "match": _matches(match)}
     described |= {key: value for key, value in more.items() if value is not None}
-    row = _call(control, "fault.add", fault=described)
+    row = ask(control, "fault.add", fault=described)
     if json:
         print_json(row)
     else:
@@ -135,7 +112,7 @@ def add(
 @fault.command(name="list")
 def list_faults(control: ControlOption = None, json: JSONOption = False) -> None:
     """List the faults that are armed, and how often each has fired."""
-    rows = _call(control, "fault.list")
+    rows = ask(control, "fault.list")
     shown = rows if json else [{name: _shown(row.get(name)) for name in _COLUMNS} for row in rows]
     print_rows(shown, _COLUMNS, as_json=json, empty="no faults")
 
@@ -152,10 +129,10 @@ def remove(
     control: ControlOption = None,
 ) -> None:
     """Disarm a fault; what it did is made good where that is possible."""
-    _call(control, "fault.remove", id=id)
+    ask(control, "fault.remove", id=id)
 
 
 @fault.command()
 def reset(control: ControlOption = None) -> None:
     """Disarm all faults."""
-    _call(control, "fault.reset")
+    ask(control, "fault.reset")

@@ -9,46 +9,43 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from iscsim.cli.kept_session import KeptSession
+from iscsim.cli.maps import map_row
+from iscsim.cli.node_settings import node_settings
 from iscsim.cli.runtime import NOT_ATTACHED
 from iscsim.cli.units import unit_row
-from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
+from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
+from iscsim.initiator.device_names import DiskNames, LowestFree
+from iscsim.initiator.multipath import MultipathDaemon
+from iscsim.initiator.session_state import SessionState
 from iscsim.net.rpc import RPCServer
 from iscsim.openstack.attach import AttachedVolume, NoPathWorks, attach, path_row
 from iscsim.openstack.connection_info import ConnectionInfo, PathSpec, parse_connection_info
 
 if TYPE_CHECKING:
+    from iscsim.initiator.recovering_session import RecoveringSession
     from iscsim.initiator.session import Session
+    from iscsim.initiator.verbs import SCSIVerbs
 
+_OWN_OPTIONS = {
+    "login_timeout": "node.conn[0].timeo.login_timeout",
+    "initial_login_retry_max": "node.session.initial_login_retry_max",
+}
+"""Settings that are options of ``iscsim login`` as well; ``--set`` goes first."""
 _IDLE_S = 2.0
 """How long a keeper without sessions waits for the next command."""
 
 
-@dataclass(slots=True)
-class KeptSession:
-    """A session that outlives the command that made it."""
-
-    sid: int
-    portal: str
-    target: str
-    session: Session
-    stack: AsyncExitStack = field(repr=False)
-
-    def row(self) -> dict[str, Any]:
-        """For ``iscsim sessions``."""
-        where = {"sid": self.sid, "portal": self.portal, "target": self.target}
-        return where | _state(self.session)
-
-
 def _state(session: Session) -> dict[str, Any]:
+    """Of a session of an attached volume, which does not log in again by itself."""
     if session.is_open:
-        return {"state": "logged in", "reason": None}
-    return {"state": "failed", "reason": str(session.failure or "the session has ended")}
+        return {"state": str(SessionState.LOGGED_IN), "reason": None}
+    return {"state": str(SessionState.FREE), "reason": str(session.failure or "the session has ended")}
 
 
 Volume = frozenset[PathSpec]
@@ -62,6 +59,9 @@ class Keeper:
         self._sessions: dict[int, KeptSession] = {}
         self._volumes: dict[Volume, AttachedVolume] = {}
         self._locks: WeakValueDictionary[Volume, asyncio.Lock] = WeakValueDictionary()
+        self._daemon = MultipathDaemon()
+        self._checks_paths = False
+        self._names, self._hosts = DiskNames(), LowestFree()
         self._last_sid = 0
         self._calls = 0
         self.changed = asyncio.Event()
@@ -80,35 +80,58 @@ class Keeper:
         password: str = "",
         login_timeout: float = 15,
         retries: int = 0,
+        settings: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Log in and keep the session; with ``retries`` as patiently as open-iscsi."""
-        from iscsim.initiator import InitialLoginSettings, connect
+        """Log in and keep the session; with ``retries`` as patiently as open-iscsi.
 
-        chap = (user, password) if user else None
-        settings = InitialLoginSettings(login_timeout=login_timeout, initial_login_retry_max=retries)
-        stack = AsyncExitStack()
+        ``settings`` are those of a node, by open-iscsi's names.
+        """
+        from iscsim.initiator.recovering_session import log_in
+
+        node = node_settings(settings or {}, user=user, password=password)
+        own: dict[str, Any] = {"login_timeout": login_timeout, "initial_login_retry_max": retries}
+        given = settings or {}
+        node = replace(node, **{key: value for key, value in own.items() if _OWN_OPTIONS[key] not in given})
         self._calls += 1
         try:
-            session = await stack.enter_async_context(
-                connect(
-                    portal,
-                    target,
-                    initiator_name=initiator_name,
-                    chap=chap,
-                    login_timeout_s=login_timeout,
-                    retry=settings if retries else None,
-                )
-            )
-            await session.scan()
-        except BaseException:
-            await stack.aclose()
-            raise
+            number = self._last_sid + 1
+            session = await log_in(portal, target, settings=node, initiator_name=initiator_name, sid=number)
+            kept = await self._keep(portal, target, session)
         finally:
             self._calls -= 1
             self.changed.set()
-        self._last_sid += 1
-        kept = self._sessions[self._last_sid] = KeptSession(self._last_sid, portal, target, session, stack)
         return kept.row()
+
+    async def _keep(self, portal: str, target: str, session: RecoveringSession) -> KeptSession:
+        """Scan a session that is logged in, and number it. One that cannot be scanned is closed."""
+        from iscsim.initiator.scsi_host import SCSIHost
+
+        number = self._hosts.take()
+        host = SCSIHost(number, session, names=self._names, queue_depth=session.settings.queue_depth)
+        kept = KeptSession(0, portal, target, session, host)
+        try:
+            await session.scan()
+            await self._add_paths(kept)
+        except BaseException:
+            self._hosts.give_back(number)
+            await kept.close()
+            raise
+        self._last_sid += 1
+        kept.sid = session.sid = self._last_sid
+        self._sessions[kept.sid] = kept
+        return kept
+
+    async def _add_paths(self, kept: KeptSession) -> None:
+        """Have the disks that are new in multipath maps."""
+        if not self._checks_paths:
+            self._checks_paths = True
+            await self._daemon.__aenter__()
+        for path in await kept.scan():
+            path.memory["portal"] = kept.portal
+            try:
+                await self._daemon.add_path(path)
+            except ConfigError as error:
+                print(f"iscsim keeper: {path.name} at {kept.portal}: {error}", file=sys.stderr)
 
     async def logout(self, sid: int | None = None) -> list[dict[str, Any]]:
         """Log out of one session, or of all that were logged in by hand."""
@@ -118,13 +141,18 @@ class Keeper:
         for number in [sid] if sid is not None else list(self._sessions):
             kept = self._sessions.pop(number)
             ended.append(kept.row() | {"state": "logged out", "reason": None})
-            await kept.stack.aclose()
+            for path in kept.paths:
+                self._daemon.remove_path(path)
+            await kept.close()
+            self._hosts.give_back(kept.host.number)
         self.changed.set()
         return ended
 
-    async def sessions(self) -> list[dict[str, Any]]:
-        """Every session there is, those of attached volumes among them."""
-        rows = [kept.row() | {"volume": None} for kept in self._sessions.values()]
+    async def sessions(self, detail: bool = False) -> list[dict[str, Any]]:
+        """Every session there is, those of attached volumes among them, which have no ``detail``."""
+        rows = [
+            (kept.detail() if detail else kept.row()) | {"volume": None} for kept in self._sessions.values()
+        ]
         for volume in self._volumes.values():
             for path in volume.paths:
                 row = {"sid": None, "portal": path.spec.portal, "target": path.spec.target_name}
@@ -137,20 +165,47 @@ class Keeper:
 
     async def rescan(self) -> dict[str, Any]:
         """Scan every session again: how many there are, what was added and removed, which failed and why."""
-        sessions = list(self._all())
         changes: list[dict[str, Any]] = []
         failed: list[dict[str, Any]] = []
-        for row, session in sessions:
+        everything = list(self._all())
+        for row, session in everything:
             try:
-                added, removed = await session.rescan()
+                added, removed = await self._rescan(row["sid"], session)
             except ISCSIError as error:
                 failed.append(row | {"error": str(error)})
                 continue
             for change, units in (("added", added), ("removed", removed)):
                 changes += [row | {"change": change} | unit_row(unit) for unit in units]
-        return {"sessions": len(sessions), "changes": changes, "failed": failed}
+        return {"sessions": len(everything), "changes": changes, "failed": failed}
 
-    def _all(self) -> Iterator[tuple[dict[str, Any], Session]]:
+    async def _rescan(self, sid: int | None, session: SCSIVerbs) -> Any:
+        """What was added and removed. Raises SessionFailed at once while there is no connection."""
+        kept = self._sessions.get(sid) if sid is not None else None
+        if kept is not None and not kept.is_logged_in:
+            raise SessionFailed(f"the session is {kept.session.state}: {kept.reason}")
+        found = await session.rescan()
+        if kept is not None:
+            await self._add_paths(kept)
+        return found
+
+    async def maps(self) -> list[dict[str, Any]]:
+        """The multipath maps, of sessions and of attached volumes."""
+        volumes = [volume.device for volume in self._volumes.values()]
+        return [map_row(device) for device in (*self._daemon.maps.values(), *volumes)]
+
+    async def volume_paths(self, wwn: str) -> dict[str, Any]:
+        """Where the paths of an attached volume go, and the CHAP to log in with there."""
+        for volume in self._volumes.values():
+            if volume.wwn in (wwn, f"3{wwn}"):
+                credential = volume.info.chap.outgoing if volume.info.chap is not None else None
+                return {
+                    "paths": [path_row(path.spec) for path in volume.paths],
+                    "user": credential.name if credential is not None else "",
+                    "password": credential.secret.decode() if credential is not None else "",
+                }
+        raise ConnectionFailed(NOT_ATTACHED)
+
+    def _all(self) -> Iterator[tuple[dict[str, Any], SCSIVerbs]]:
         """Every session; those of attached volumes have no number, as they cannot be logged out of."""
         for kept in self._sessions.values():
             yield {"sid": kept.sid, "portal": kept.portal, "volume": None}, kept.session
@@ -204,9 +259,10 @@ class Keeper:
             await volume.detach()
         self._volumes.clear()
         await self.logout()
+        await self._daemon.stop()
 
 
-_METHODS = ("login", "logout", "sessions", "luns", "rescan", "attach", "detach")
+_METHODS = ("login", "logout", "sessions", "luns", "rescan", "maps", "attach", "detach", "volume_paths")
 
 
 async def keep(socket: Path) -> None:

@@ -46,7 +46,16 @@ def keeper_socket() -> Path:
     Raises:
         EnvironmentFailure: its directory cannot be used, or its path is too long for a socket.
     """
-    path = runtime_directory() / "initiator.sock"
+    return _socket("initiator.sock")
+
+
+def control_socket() -> Path:
+    """Where ``iscsim serve --control auto`` listens. Raises EnvironmentFailure as `keeper_socket` does."""
+    return _socket("control.sock")
+
+
+def _socket(name: str) -> Path:
+    path = runtime_directory() / name
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH_LENGTH:
         raise EnvironmentFailure(
             f"{path} is too long for a socket, at most {_MAX_SOCKET_PATH_LENGTH} bytes are possible"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iscsim.errors import ConfigError
+
 if TYPE_CHECKING:
     from iscsim.target.config import ServeConfig
     from iscsim.target.options import InitiatorSpec
@@ -62,8 +64,14 @@ def serve(
         Path | None,
         typer.Option(
             metavar="SOCKET",
-            help="Answer JSON-RPC there: targets, sessions, stop, fault.add (iscsim fault)...",
+            help="Answer JSON-RPC there, for iscsim target, fault and top; auto is where they look for it.",
         ),
+    ] = None,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Begin without a target: they come over the control socket.")
+    ] = False,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Answer Prometheus there; port 0 is a free one.")
     ] = None,
     run_command: Annotated[
         str | None,
@@ -85,24 +93,40 @@ def serve(
       iscsim serve --lun 1=64M
       iscsim serve --lun 0=disk.img,readonly --lun 1=1T,thin --pcap a.pcapng
       iscsim serve --portal 127.0.0.1:0 --portal 127.0.0.1:0 --run 'iscsi-ls -s iscsi://$portal'
+      iscsim serve --empty --control auto --metrics 127.0.0.1:9260
       iscsim serve --initiator 'iqn.1993-08.org.debian:01:host:user:long-secret'
     """
     from iscsim.cli.running import run
+    from iscsim.cli.runtime import control_socket
     from iscsim.cli.serving import serve_until_done
+    from iscsim.session.names import parse_portal
     from iscsim.target.config import build
     from iscsim.target.state import StateDirectory
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")
     plan = _plan(config, portal, target, lun, initiator, redirect, personality)
     plan.state = str(state) if state is not None else plan.state
+    if empty:
+        _check_empty(control, config, portal, target, lun, initiator, redirect)
+    control = control_socket() if control == Path("auto") else control
+    where = None if metrics is None else parse_portal(metrics, default_port=None)
     with ExitStack() as stack:
         directory = stack.enter_context(StateDirectory(plan.state)) if plan.state else None
         # a captive target must not collide with another one: its port is a free one unless it was given
         port = 0 if run_command is not None else 3260
-        entity, targets = build(plan, default_port=port, state=directory)
+        entity, targets = build(plan, default_port=port, state=directory, empty=empty)
         for spec in (each for served in targets for each in served.initiators if each.ambiguous):
             _warn_ambiguous(spec)
-        raise typer.Exit(run(serve_until_done(entity, targets, pcap, control, run_command)))
+        keep = None if directory is None else directory.keep
+        serving = serve_until_done(entity, targets, pcap, control, run_command, metrics=where, keep=keep)
+        raise typer.Exit(run(serving))
+
+
+def _check_empty(control: Path | None, *described: object) -> None:
+    if control is None:
+        raise ConfigError("--empty needs --control: from where else should targets come")
+    if any(described):
+        raise ConfigError("--empty is without a target: what describes one does not go with it")
 
 
 def _warn_ambiguous(spec: InitiatorSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from errno import EADDRINUSE
 from pathlib import Path
@@ -14,12 +14,14 @@ from iscsim.cli.errors import EnvironmentFailure
 from iscsim.cli.output import human_size
 from iscsim.cli.recording import open_recorder
 from iscsim.lab.serve_faults import ServedFaults
+from iscsim.net.metrics import MetricsServer
 from iscsim.net.network import Recorder
 from iscsim.net.reasons import reason_of
 from iscsim.net.rpc import Method, RPCServer
+from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.nexus import MappedLUN
 from iscsim.session.names import format_portal
-from iscsim.target.admin import TargetAdmin
+from iscsim.target.administration.control import TargetControl
 from iscsim.target.config import ServedTarget
 from iscsim.target.node import NetworkEntity, Portal, TargetNode
 from iscsim.target.options import ANYBODY
@@ -35,12 +37,17 @@ async def serve_until_done(
     pcap: Path | None,
     control: Path | None,
     command: str | None,
+    *,
+    metrics: tuple[str, int] | None = None,
+    keep: Callable[[LogicalUnit], None] | None = None,
 ) -> int:
     """Serve until a signal or the control socket says stop, or ``command`` has ended; the exit status.
 
+    ``metrics`` is where Prometheus may ask; ``keep`` has the registrations of units to come survive.
+
     Raises:
         ConfigError: the capture cannot be written.
-        EnvironmentFailure: a portal or the control socket cannot be listened on.
+        EnvironmentFailure: a portal, the control socket or ``metrics`` cannot be listened on.
     """
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -49,12 +56,17 @@ async def serve_until_done(
         server = _server(entity, recorder, faults)
         await _start(server)
         stack.push_async_callback(server.shut_down)
+        administration = TargetControl(server, stop.set, keep=keep)
         if control is not None:
-            methods = TargetAdmin(entity, stop.set).methods | (faults.methods if faults else {})
+            methods = administration.methods | (faults.methods if faults else {})
             await _listen_for_control(stack, control, methods)
+        if metrics is not None:
+            await _offer_metrics(stack, administration, *metrics)
         stack.enter_context(_interrupts(stop))
         if command is not None:
-            variables = environment(targets[0]) | ({"control": str(control)} if control else {})
+            variables = environment(targets[0]) if targets else {}
+            if control is not None:
+                variables |= {"control": str(control), "ISCSIM_CONTROL": str(control)}
             return await _run(command, variables, stop)
         _first_screen(entity, targets, control)
         await stop.wait()
@@ -73,7 +85,9 @@ def _server(entity: NetworkEntity, recorder: Recorder | None, faults: ServedFaul
     """Faults can only come through the control socket, and cost next to nothing before they come."""
     if faults is None:
         return TargetServer(entity, recorder=recorder)
-    server = TargetServer(entity, recorder=recorder, network=faults.served_network, taps=faults.taps)
+    server = TargetServer(
+        entity, recorder=recorder, network=faults.served_network, taps=faults.taps, may_be_empty=True
+    )
     faults.use(server)
     return server
 
@@ -85,6 +99,17 @@ async def _listen_for_control(stack: AsyncExitStack, path: Path, methods: Mappin
     except OSError as error:
         raise EnvironmentFailure(f"cannot listen on {path}: {reason_of(error)}") from error
     stack.push_async_callback(server.close)
+
+
+async def _offer_metrics(stack: AsyncExitStack, control: TargetControl, host: str, port: int) -> None:
+    server = MetricsServer(control.counters)
+    try:
+        host, port = await server.start(host, port)
+    except OSError as error:
+        where = format_portal(host, port)
+        raise EnvironmentFailure(f"cannot listen on {where}: {reason_of(error)}") from error
+    stack.push_async_callback(server.close)
+    print(f"metrics  http://{format_portal(host, port)}/metrics", flush=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from iscsim.cli.arguments import (
     chap_of,
 )
 from iscsim.cli.keeper_client import ask, ask_if_running
+from iscsim.cli.node_settings import SetOption, node_settings, parse_pairs
 from iscsim.cli.output import print_json, print_rows
 from iscsim.cli.runtime import NO_SESSIONS, NOT_ATTACHED, default_initiator_name
 from iscsim.cli.units import UNIT_COLUMNS
@@ -50,11 +51,12 @@ def login(
         int,
         typer.Option(metavar="N", min=0, help="Go on for N login timeouts, as open-iscsi does for 8."),
     ] = 0,
+    settings: SetOption = None,
     json: JSONOption = False,
 ) -> None:
     """Log in to a target and stay logged in.
 
-    A process of its own keeps the session until iscsim logout.
+    A process of its own keeps the session until iscsim logout, and logs in again when its connection is lost.
 
     With --retries 8 it takes as long as iscsiadm would to give up, and the error names iscsiadm's exit code.
 
@@ -62,12 +64,15 @@ def login(
     Examples:
       iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk
       iscsim login 10.245.47.95 iqn.2026-11.org.iscsim:disk --login-timeout 5 --retries 4
+      iscsim login 10.245.47.95 iqn.2026-11.org.iscsim:disk --set node.session.timeo.replacement_timeout=5
       ISCSIM_CHAP_PASSWORD=secret iscsim login 127.0.0.1:3260 iqn.2026-11.org.iscsim:disk --user me
     """
     chap_of(user, password)
     if not 0 < login_timeout < float("inf"):
         raise ConfigError(f"--login-timeout must be more than 0 seconds, not {login_timeout:g}")
     name = initiator_name or default_initiator_name()
+    given = parse_pairs(settings or [])
+    node_settings(given)  # what is wrong is told before a keeper is started
     row = ask(
         "login",
         timeout_s=_ASK_S + login_timeout * (retries + 1),
@@ -78,6 +83,7 @@ def login(
         password=password,
         login_timeout=login_timeout,
         retries=retries,
+        settings=given,
     )
     if json:
         print_json(row)
@@ -117,11 +123,40 @@ def _why_none_ended() -> str:
             return f"{count} sessions belong to attached volumes: iscsim detach"
 
 
-def sessions(json: JSONOption = False) -> None:
-    """List the sessions that login and attach have left."""
-    rows = ask_if_running("sessions", [])
+def sessions(
+    detail: Annotated[
+        bool,
+        typer.Option("--detail", "-P", help="All of each session, as iscsiadm -m session -P 3 has it."),
+    ] = False,
+    json: JSONOption = False,
+) -> None:
+    """List the sessions that login and attach have left.
+
+    One that lost its connection is FAILED until it has logged in again; after replacement_timeout it is FREE,
+    and its commands fail. Those of attached volumes have no number, and no detail.
+    """
+    rows = ask_if_running("sessions", [], detail=detail)
+    if detail and not json and rows:
+        from iscsim.cli.kept_session import detail_text
+
+        print("\n".join(detail_text(row) for row in rows if row["sid"] is not None))
+        return
     columns = _SESSION_COLUMNS + (("reason",) if any(row["reason"] for row in rows) else ())
     print_rows(rows, columns, as_json=json, empty=NO_SESSIONS)
+
+
+def paths(json: JSONOption = False) -> None:
+    """Show the multipath devices and their paths, as multipath -ll does.
+
+    Those of the disks of every session, and those of attached volumes.
+    """
+    rows = ask_if_running("maps", [])
+    if json or not rows:
+        print_rows(
+            rows, (), as_json=json, empty="no multipath devices (iscsim login and iscsim attach make some)"
+        )
+        return
+    print("\n".join(row["text"] for row in rows))
 
 
 def rescan(json: JSONOption = False) -> None:

@@ -10,6 +10,7 @@ from iscsim.cli.output import human_size
 from iscsim.errors import SCSIError
 
 if TYPE_CHECKING:
+    from iscsim.initiator.recovering_session import RecoveringSession
     from iscsim.initiator.scan import LogicalUnitInfo
     from iscsim.initiator.session import Session
 
@@ -35,7 +36,7 @@ def unit_row(unit: LogicalUnitInfo) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def asking_unit(session: Session, lun: int) -> AsyncIterator[None]:
+async def asking_unit(session: Session | RecoveringSession, lun: int) -> AsyncIterator[None]:
     """Ask a unit something: what it refuses because it is not there becomes an error that says what is.
 
     Raises:
@@ -51,7 +52,7 @@ async def asking_unit(session: Session, lun: int) -> AsyncIterator[None]:
         raise SCSIError(f"no LUN {lun} at {session.target_name} (LUNs there: {names})") from error
 
 
-async def _numbers(session: Session) -> list[int] | None:
+async def _numbers(session: Session | RecoveringSession) -> list[int] | None:
     """The LUNs the target reports; None when it does not."""
     from iscsim.initiator.scan import lun_number
 

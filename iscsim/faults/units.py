@@ -37,8 +37,7 @@ def units_of(rule: FaultRule, world: World) -> list[LogicalUnit]:
 
 def maps_of(node: TargetNode) -> Iterator[LUNMap]:
     """Every LUN map of a target, once."""
-    maps = [node.lun_map, *(acl.lun_map for acl in node.acls.values())]
-    return iter(dict.fromkeys(maps))
+    return iter(dict.fromkeys(lun_map for access in node.accesses for lun_map in access.maps))
 
 
 def luns_of(nodes: Iterable[TargetNode], rules: Iterable[FaultRule]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -60,6 +61,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._recorder = recorder
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when it is: handles of uvloop do not always say
         self._flushing = self._finished = self._settled = False
         self._buffer: bytearray | None = None  # held while part of a PDU waits in it, or views of it are lent
         self._view = memoryview(b"")
@@ -190,6 +192,12 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    @property
+    def local_address(self) -> str:
+        """Our end of the TCP connection, without its port."""
+        address: str = self._transport.get_extra_info("sockname")[0]
+        return address
+
     # -- the session's side ------------------------------------------------------------------------
 
     def begin(self, request: Request, timeout_s: float | None) -> asyncio.Future[Any]:
@@ -238,10 +246,10 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
             return
         core.timer_set = False
         deadline = core.next_deadline()
-        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+        if deadline is not None and deadline < self._due:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._tick)
+            self._timer, self._due = self.loop.call_at(deadline, self._tick), deadline
 
     def _write(self, out: Sequence[Buffer]) -> None:
         if self._finished:
@@ -260,7 +268,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._transport.write(pieces)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, math.inf
         self.core.timer_set = True  # another one is to be armed in any case
         self.core.handle_timer(self.time())
         self.flush()

@@ -362,6 +362,7 @@ async def log_in(
     portal_group_tag: int | None = None,
     allowed_redirections: Sequence[str] | None = None,
     on_attempt: Callable[[LoginAttempt], None] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> RecoveringSession:
     """Log in to a target, and stay logged in::
 
@@ -401,6 +402,7 @@ async def log_in(
         settings.initial_login,
         on_attempt,
         allowed_redirections=allowed_redirections,
+        clock=clock,
         **options,
     )
     protocol, reached = await first.run()

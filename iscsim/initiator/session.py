@@ -66,6 +66,11 @@ class Session(SCSIVerbs):
         return self._core.parameters.target_name or ""
 
     @property
+    def local_address(self) -> str:
+        """Our address on its connection."""
+        return self._protocol.local_address
+
+    @property
     def parameters(self) -> Any:
         """What the login agreed on: ``iscsim.session.parameters.Parameters``."""
         return self._core.parameters

@@ -75,7 +75,7 @@ class LabHost:
         there = self.lab.live_target(target) if not isinstance(portal, str) else None
         name = target.name if isinstance(target, LiveTarget) else target
         where = there.portals[portal] if there and isinstance(portal, int) else str(portal)
-        session = await log_in(self.lab.real_portal(where), name, **self._options(options))
+        session = await log_in(self.lab.real_portal(where), name, **self._login_options(options))
         names = {"host": self.name, "target": name}
 
         def heard(event: object) -> None:

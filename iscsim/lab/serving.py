@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.scsi.asymmetric_access import AccessState
-from iscsim.target.config import DEFAULT_TARGET, ServeConfig, ServedTarget, TargetConfig, base_name, build
+from iscsim.target.config import DEFAULT_TARGET, ServeConfig, ServedTarget, TargetConfig, build
 from iscsim.target.node import Redirect
 from iscsim.target.options import parse_lun
 from iscsim.target.server import TargetServer
@@ -53,7 +53,7 @@ class LiveTarget:
     @property
     def base_name(self) -> str:
         """What it was described as: of an array the name without the end that stands for a port."""
-        return base_name(self.node.policy, self.node.name)
+        return self.node.policy.base_name(self.node.name)
 
     def name_at(self, portal: int | str) -> str:
         """The name to log in with at a portal (its number from 0, or its address): an array has several.
@@ -98,7 +98,7 @@ class LiveTarget:
         """
         lun = parse_lun(f"{number}={spec}")
         policy = self.node.policy
-        unit = lun.logical_unit(base_name(policy, self.node.name), policy.device)
+        unit = lun.logical_unit(policy.base_name(self.node.name), policy.device)
         if self._state is not None:
             if any(mapped.logical_unit.wwn == unit.wwn for mapped in self.lun_map):
                 raise ConfigError(f"another logical unit has the WWN {unit.wwn}: one state would be for both")

@@ -78,11 +78,23 @@ class InvalidParameters(ControlError):
 _ERRORS = {error.code: error for error in (NotFound, AlreadyExists, InUse, InvalidParameters)}
 
 
-def default_socket() -> str | None:
-    """``$ISCSIM_CONTROL``, else ``$XDG_RUNTIME_DIR/iscsim/control.sock``, else None."""
-    named = os.environ.get("ISCSIM_CONTROL")
-    directory = os.environ.get("XDG_RUNTIME_DIR")
-    return named or (f"{directory}/iscsim/control.sock" if directory else None)
+def default_socket() -> str:
+    """``$ISCSIM_CONTROL``, else where ``iscsim serve --control auto`` listens.
+
+    That is ``control.sock`` in ``$ISCSIM_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/iscsim``, else
+    ``/tmp/iscsim-UID``.
+    """
+    environment = os.environ
+    if named := environment.get("ISCSIM_CONTROL"):
+        return named
+    directory = environment.get("ISCSIM_RUNTIME_DIR")
+    if not directory and (base := environment.get("XDG_RUNTIME_DIR")):
+        directory = f"{base}/iscsim"
+    return f"{directory or f'{_temporary_directory()}/iscsim-{os.getuid()}'}/control.sock"
+
+
+def _temporary_directory() -> str:
+    return os.environ.get("TMPDIR", "/tmp")
 
 
 class ControlClient:
@@ -388,6 +400,33 @@ class ControlClient:
     def kick_session(self, tsih: int, *, time_s: int = 5, wait: bool = True) -> SessionRow:
         """``session.kick``: it may log out within that time, then it is dropped; 0 drops it at once."""
         return cast("SessionRow", self.call("session.kick", tsih=tsih, time_s=time_s, wait=wait))
+
+    def send_async(
+        self,
+        tsih: int,
+        event: int,
+        *,
+        lun: str = "00" * 8,
+        sense: str = "",
+        data: str = "",
+        vendor_code: int = 0,
+        parameter_1: int = 0,
+        parameter_2: int = 0,
+        parameter_3: int = 0,
+    ) -> None:
+        """``session.send_async``: an Asynchronous Message; ``lun``, ``sense``, ``data`` are hexadecimal."""
+        self.call(
+            "session.send_async",
+            tsih=tsih,
+            event=event,
+            lun=lun,
+            sense=sense,
+            data=data,
+            vendor_code=vendor_code,
+            parameter_1=parameter_1,
+            parameter_2=parameter_2,
+            parameter_3=parameter_3,
+        )
 
     def set_alua(self, target: str, tag: int, state: str, *, lun: int | None = None) -> list[LUNRow]:
         """``alua.set``: how a LUN, or all, may be used through a portal group; 2A/06.

@@ -9,6 +9,7 @@ __all__ = [
     "AccessRow",
     "BackstoreRow",
     "Counters",
+    "LUNCounters",
     "LUNRow",
     "MappedLUNRow",
     "Model",
@@ -131,22 +132,33 @@ class SessionRow(TypedDict):
     portal_group_tag: int
     connections: int
     addresses: list[str]
-    commands: int
-    """SCSI commands it has sent."""
+    requests: int
+    """Requests it has sent, immediate ones not among them; counted modulo 2**32."""
+
+
+class LUNCounters(TypedDict):
+    """What is known of a backstore; errors since it was last reset."""
+
+    blocks: int
+    sessions: int
+    """Those that see it."""
+    open_commands: int
+    read_errors: int
+    write_errors: int
 
 
 class Counters(TypedDict):
-    """Numbers since the target began to serve, by name, and by label where there are several."""
+    """Numbers of now, and since the target began to serve."""
 
     uptime_s: float
-    connections: int
-    sessions: dict[str, int]
-    """By target; "" for those that discover."""
-    logins: dict[str, int]
-    """By status, as in ``0x0000`` and ``0x0202``."""
     targets: int
-    luns: dict[str, dict[str, int]]
-    """By backstore: ``sessions`` that see it, ``read_errors``, ``write_errors``, ``open_commands``."""
-    commands: int
-    faults_armed: int
-    faults_fired: int
+    connections: int
+    sessions: int
+    discovery_sessions: int
+    logins: dict[str, int]
+    """How many ended so, by status: ``0x0000``, ``0x0202``..."""
+    requests: int
+    """Of all sessions, those that have ended too."""
+    open_commands: int
+    luns: dict[str, LUNCounters]
+    """By backstore."""

@@ -6,7 +6,9 @@ The socket is mode 0600: whoever may open it is its owner. Both sides limit a li
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,14 +16,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from iscsim.errors import ConfigError, ISCSIError
+from iscsim.hints import hint
+from iscsim.net.reasons import reason_of
 
 Method = Callable[..., Awaitable[Any]]
 
 MAX_LINE_LENGTH = 1 << 20
+MAX_CONVERSATIONS = 64
+_BACKLOG = 128
+_SILENCE_S = 10.0
+"""Who has asked nothing for so long gives way to a newcomer when all places are taken."""
 # https://www.jsonrpc.org/specification, "Error object"
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+INTERNAL_ERROR = -32603
 FAILED = -32000
 """Ours: the method ran and failed; the message is the line a user should see."""
+TOO_MANY = -32004
+"""Ours: there are too many conversations already."""
+
+logger = logging.getLogger("iscsim.rpc")
 
 
 class RPCError(ISCSIError):
@@ -32,14 +45,33 @@ class RPCError(ISCSIError):
         self.code = code
 
 
-class RPCServer:
-    """Answers calls on a UNIX socket with ``methods``, each an async function of keyword arguments."""
+class _Conversation:
+    """Somebody who asks: since when he is silent, and whether we owe him an answer."""
 
-    def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
+    __slots__ = ("busy", "since", "task")
+
+    def __init__(self, task: asyncio.Task[None], now: float) -> None:
+        self.task = task
+        self.since = now
+        self.busy = False
+
+
+class RPCServer:
+    """Answers calls on a UNIX socket with ``methods``, each an async function of keyword arguments.
+
+    At most ``max_conversations`` go on at a time: one more takes the place of who has been silent longest, or
+    is told so and sent away. What is not JSON ends a conversation; no request keeps others waiting but by the
+    time it takes itself.
+    """
+
+    def __init__(
+        self, path: Path, methods: Mapping[str, Method], *, max_conversations: int = MAX_CONVERSATIONS
+    ) -> None:
         self._path = path
         self._methods = methods
+        self._max_conversations = max_conversations
         self._server: asyncio.Server | None = None
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations: dict[asyncio.Task[None], _Conversation] = {}
 
     async def start(self) -> None:
         """Listen. Raises OSError, among them FileExistsError when a live process has the socket.
@@ -49,7 +81,9 @@ class RPCServer:
         _remove_dead(self._path)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._converse, self._path, limit=MAX_LINE_LENGTH)
+            self._server = await asyncio.start_unix_server(
+                self._converse, self._path, limit=MAX_LINE_LENGTH, backlog=_BACKLOG
+            )
         finally:
             os.umask(mask)
 
@@ -58,26 +92,66 @@ class RPCServer:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
-        for conversation in self._conversations:
+        for conversation in list(self._conversations):
             conversation.cancel()
         await asyncio.gather(*self._conversations)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversation = cast("asyncio.Task[None]", asyncio.current_task())
-        self._conversations.add(conversation)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        conversation = _Conversation(task, self._time())
         try:
-            while line := await reader.readline():
-                answer = await self._answer(line)
-                if answer is not None:
-                    writer.write(json.dumps(answer).encode() + b"\n")
-                    await writer.drain()
-        except (ConnectionError, ValueError):
-            return  # the caller went away, or sent a line beyond the limit: nobody to tell
+            if not self._make_room():
+                await _send(writer, _error(None, TOO_MANY, f"{self._max_conversations} conversations go on"))
+                return
+            self._conversations[task] = conversation
+            await self._answer_all(conversation, reader, writer)
+        except (ConnectionError, TimeoutError):
+            return  # the caller went away: nobody to tell
         except asyncio.CancelledError:
             return  # we end; nobody waits for this task but close(), and streams log one that was cancelled
         finally:
-            self._conversations.discard(conversation)
+            self._conversations.pop(task, None)
             writer.close()
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _make_room(self) -> bool:
+        if len(self._conversations) < self._max_conversations:
+            return True
+        silent = [each for each in self._conversations.values() if not each.busy]
+        longest = min(silent, key=lambda each: each.since, default=None)
+        if longest is None or self._time() - longest.since < _SILENCE_S:
+            return False
+        del self._conversations[longest.task]
+        longest.task.cancel()
+        return True
+
+    async def _answer_all(
+        self, conversation: _Conversation, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            conversation.busy, conversation.since = False, self._time()
+            try:
+                line = await reader.readline()
+            except ValueError:
+                await _send(
+                    writer, _error(None, INVALID_REQUEST, f"more than {MAX_LINE_LENGTH} bytes in a line")
+                )
+                return
+            if not line.strip():
+                if not line:
+                    return
+                continue
+            conversation.busy = True
+            answer = await self._answer(line)
+            if answer is not None:
+                await _send(writer, answer)
+                if answer.get("error", {}).get("code") == PARSE_ERROR:
+                    return
+            await asyncio.sleep(
+                0
+            )  # what has come already is read without waiting: let others have their turn
 
     async def _answer(self, line: bytes) -> dict[str, Any] | None:
         try:
@@ -87,18 +161,44 @@ class RPCServer:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return _error(None, INVALID_REQUEST, "not a JSON-RPC 2.0 request")
         identity, params = request.get("id"), request.get("params", {})
-        method = self._methods.get(request["method"])
+        if not isinstance(identity, str | int | float | None):
+            return _error(None, INVALID_REQUEST, "id must be text or a number")
+        name = request["method"]
+        method = self._methods.get(name)
         if method is None:
-            return _error(identity, METHOD_NOT_FOUND, f"no method {request['method']!r}")
+            return _error(
+                identity, METHOD_NOT_FOUND, f"no method {name[:60]!r} ({hint(name, self._methods)})"
+            )
         if not isinstance(params, dict):
-            return _error(identity, INVALID_PARAMS, "params must be an object")
-        try:
-            result = await method(**params)
-        except (TypeError, ConfigError) as error:
-            return _error(identity, INVALID_PARAMS, str(error))
-        except (ISCSIError, OSError) as error:
-            return _error(identity, FAILED, str(error))
-        return {"jsonrpc": "2.0", "id": identity, "result": result} if "id" in request else None
+            return _error(identity, INVALID_PARAMS, f"{name}: params must be an object")
+        answer = await _run(name, method, params, identity)
+        return answer if "id" in request else None
+
+
+async def _run(name: str, method: Method, params: dict[str, Any], identity: Any) -> dict[str, Any]:
+    """The result, or what went wrong in one line; never what only a programmer should see."""
+    try:
+        bound = inspect.signature(method).bind(**params)
+    except TypeError as error:
+        return _error(identity, INVALID_PARAMS, f"{name}: {error}")
+    try:
+        result = await method(*bound.args, **bound.kwargs)
+        return {"jsonrpc": "2.0", "id": identity, "result": result}
+    except ConfigError as error:
+        return _error(identity, getattr(error, "rpc_code", INVALID_PARAMS), str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _error(identity, FAILED, f"{name}: {where}{reason_of(error)}")
+    except ISCSIError as error:
+        return _error(identity, FAILED, str(error))
+    except Exception:
+        logger.exception("method %s failed", name)
+        return _error(identity, INTERNAL_ERROR, f"{name}: an error of iscsim's own, which its log shows")
+
+
+async def _send(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    await writer.drain()
 
 
 def _error(identity: Any, code: int, message: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class AttachedVolume:
         A path that was lost is among ``failed_paths``; the device keeps its name.
         """
         working, many = self.working, self._is_multipath
-        one = (working or self.paths)[0]
+        one, unit = (working or self.paths)[0], self.device.unit
         failed = {path.spec: _loss(path) for path in self.paths if path not in working} | self.failed
         result: dict[str, Any] = {
             "type": "block",
@@ -84,11 +84,11 @@ class AttachedVolume:
             result["multipath_id"] = self.wwn
         return result | {
             "volume_id": self.info.volume_id,
-            "vendor": one.unit.vendor,
-            "product": one.unit.product,
-            "size": one.unit.size,
-            "block_size": one.unit.block_size,
-            "access_mode": "ro" if self.info.read_only or one.unit.read_only else "rw",
+            "vendor": unit.vendor,
+            "product": unit.product,
+            "size": unit.size,
+            "block_size": unit.block_size,
+            "access_mode": "ro" if self.info.read_only or unit.read_only else "rw",
             "paths": [path_row(path.spec) | {"path": path.spec.by_path} for path in working],
             "failed_paths": [path_row(spec) | {"error": error} for spec, error in failed.items()],
         }
@@ -101,7 +101,7 @@ class AttachedVolume:
         working = self.working
         missing = [spec for spec in self.info.paths if spec not in {path.spec for path in working}]
         found, failed = await _try_paths(self._sessions, missing, **options)
-        good = working + await _same_unit(found, self.paths[0].unit, failed)
+        good = working + await _same_unit(found, self.device.unit, failed)
         if good:  # else the device keeps what it had: it cannot be without a path
             good.sort(key=lambda path: self.info.paths.index(path.spec))
             kept = {path.session: path for path in self.device.paths}
@@ -177,11 +177,14 @@ async def _same_unit(
     failed: dict[PathSpec, str],
     names: Sequence[str] = ("wwn", "size", "block_size"),
 ) -> list[AttachedPath]:
-    """The paths whose unit is the expected one by these attributes; others are closed, and ``failed``."""
+    """The paths whose unit is the expected one by these attributes; others are closed, and ``failed``.
+
+    A path in standby shows no size: that is no difference.
+    """
     for path in paths:
         for name in names:
             value, wanted = getattr(path.unit, name), getattr(expected, name)
-            if value != wanted:
+            if value != wanted and (name == "wwn" or (value and wanted)):
                 failed[path.spec] = f"{path.spec.portal}: {_WORDS[name]} {value}, expected {wanted}"
                 await path.session.close()
                 break

@@ -34,6 +34,7 @@ LIO = DeviceProfile(
     vendor="LIO-ORG",
     product="IBLOCK",
     product_is_name=True,
+    products={"block": "IBLOCK", "fileio": "FILEIO", "ramdisk": "RAMDISK-MCP"},
     revision="4.0",
     serial=uuid_serial,
     wwn=serial_name("6001405"),

@@ -239,6 +239,19 @@ class LUNMap:
             logical_unit.nexuses[nexus] = None
         return before
 
+    def swap(self, number: int, logical_unit: LogicalUnit, read_only: bool = False) -> LogicalUnit:
+        """The same, and tell: the nexuses hear 3F/03 on the new unit, as INQUIRY data there are others now,
+        and 3F/0E on all (SPC-4, "INQUIRY command" and "REPORT LUNS command").
+
+        Raises `ConfigError` for a free number.
+        """
+        before = self.replace(number, logical_unit)
+        self._by_number[number].read_only = read_only
+        for nexus in self.nexuses:
+            nexus.establish(logical_unit, UnitAttention.INQUIRY_DATA_CHANGED)
+        self._announce_change()
+        return before
+
     def _sees(self, logical_unit: LogicalUnit) -> bool:
         return any(mapped.logical_unit is logical_unit for mapped in self._by_number.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from iscsim.scsi.asc import ASC
@@ -111,7 +111,8 @@ class DeviceProfile:
 
     ``serial`` makes a serial number of target name and LUN, ``wwn`` a WWN of the serial number, or of target
     name and LUN where ``serial_is_of_array``. ``t10_identifier`` takes ``product`` and ``serial``.
-    ``product`` is that of units without a name of their own; with ``product_is_name`` a name comes first.
+    ``product`` is that of units without a name of their own; with ``product_is_name`` a name comes first,
+    and ``products`` are those by what is behind (``"fileio"``).
     ``model`` stands in the vendor specific part of standard INQUIRY data. ``placeholder`` is the product at
     LUN 0 of who has no LUN 0, "" for none. Lengths in bytes.
     """
@@ -120,6 +121,7 @@ class DeviceProfile:
     product: str = "VIRTUAL-DISK"
     revision: str = "0001"
     product_is_name: bool = False
+    products: Mapping[str, str] = field(default_factory=dict)
     version: int = SPC_4_VERSION
     version_descriptors: tuple[VersionDescriptor, ...] = (
         VersionDescriptor.SAM_5,

@@ -232,15 +232,16 @@ def _clear(chunk: mmap.mmap, start: int, end: int) -> None:
 
 
 class FileStore:
-    """A regular file, mapped for reading and written with pwrite, so that a full disk is an error and not a
-    signal.
+    """A regular file or a block device, mapped for reading and written with pwrite, so that a full disk is an
+    error and not a signal.
 
     ``size`` in bytes makes a missing file, sparse. Raises `ConfigError`, in one line, when the file is
-    missing, is not regular, cannot be opened or mapped, is empty, or is not a whole number of blocks.
+    missing, is neither, cannot be opened or mapped, is empty, or is not a whole number of blocks.
     """
 
     __slots__ = (
         "_descriptor",
+        "_is_device",
         "_map",
         "_retired",
         "_shift",
@@ -262,8 +263,9 @@ class FileStore:
         self._shift = block_size.bit_length() - 1
         self._retired: list[tuple[mmap.mmap, memoryview]] = []
         self._descriptor = _open(self.path, read_only, size)
+        self._is_device = stat.S_ISBLK(os.fstat(self._descriptor).st_mode)
         try:
-            self.blocks = _whole_blocks(self.path, os.fstat(self._descriptor), block_size)
+            self.blocks = _whole_blocks(self.path, self._length, block_size)
             self._map, self._view = self._mapped(self.size)
         except ConfigError:
             os.close(self._descriptor)
@@ -276,8 +278,15 @@ class FileStore:
         return self.blocks << self._shift
 
     @property
+    def _length(self) -> int:
+        """Of the file or device there is."""
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    @property
     def allocated_size(self) -> int:
-        """Bytes of the file that are on its disk, holes not among them."""
+        """Bytes of the file that are on its disk, holes not among them; all of a device."""
+        if self._is_device:
+            return self.size
         status = os.fstat(self._descriptor)
         return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512  # not on Windows
 
@@ -354,6 +363,8 @@ class FileStore:
     def resize(self, blocks: int) -> None:
         """See `BlockStore.resize`. Raises `ConfigError` when the file is read-only or cannot be mapped.
 
+        A device is as long as it is: the store may only follow one that has grown.
+
         A file gets shorter only once nobody holds a view of the old length, because touching a mapping beyond
         the end of its file is a bus error; until then the tail stays, is out of reach, and reads as zeros
         when it comes back.
@@ -362,6 +373,8 @@ class FileStore:
             raise ConfigError(f"{self.path}: read-only, cannot be resized")
         _check_geometry(blocks, self.block_size)
         if blocks < self.blocks:
+            if self._is_device:
+                raise ConfigError(f"{self.path}: a device, cannot be made smaller")
             self.unmap(blocks, self.blocks - blocks)
         new_size = blocks << self._shift
         self._lengthen(new_size)
@@ -373,7 +386,7 @@ class FileStore:
 
     def _lengthen(self, size: int) -> None:
         try:
-            if size > os.fstat(self._descriptor).st_size:
+            if size > self._length:
                 os.ftruncate(self._descriptor, size)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot make it {size} bytes long: {error.strerror}") from error
@@ -381,7 +394,7 @@ class FileStore:
     def _settle(self) -> None:
         """Close the mappings nobody looks at; when none is left, the file gets the length it should have."""
         self._retired = [pair for pair in self._retired if not _unmapped(*pair)]
-        if not self._retired and self.size < os.fstat(self._descriptor).st_size:
+        if not (self._retired or self._is_device) and self.size < self._length:
             os.ftruncate(self._descriptor, self.size)
 
     def close(self) -> None:
@@ -409,9 +422,10 @@ def _open(path: Path, read_only: bool, size: int | None) -> int:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         os.close(descriptor)
-        raise ConfigError(f"{path}: not a regular file")
+        raise ConfigError(f"{path}: neither a regular file nor a block device")
     return descriptor
 
 
@@ -427,12 +441,10 @@ def _create(path: Path, flags: int, size: int) -> int:
     return os.open(path, flags)
 
 
-def _whole_blocks(path: Path, status: os.stat_result, block_size: int) -> int:
-    blocks, rest = divmod(status.st_size, block_size)
+def _whole_blocks(path: Path, size: int, block_size: int) -> int:
+    blocks, rest = divmod(size, block_size)
     if rest or not blocks:
-        raise ConfigError(
-            f"{path}: {status.st_size} bytes are not a whole number of {block_size}-byte blocks"
-        )
+        raise ConfigError(f"{path}: {size} bytes are not a whole number of {block_size}-byte blocks")
     return blocks
 
 

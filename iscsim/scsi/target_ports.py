@@ -15,19 +15,19 @@ class TargetPorts(Mapping[int, tuple[int, ...]]):
     nodes share is one device with the ports of all.
     """
 
-    __slots__ = ("read",)
+    __slots__ = ("_read",)
 
     def __init__(self, read: Callable[[], Mapping[int, Sequence[int]]]) -> None:
-        self.read = read
+        self._read = read
 
     def __getitem__(self, group: int) -> tuple[int, ...]:
-        return tuple(sorted(self.read()[group]))
+        return tuple(sorted(self._read()[group]))
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self.read()))
+        return iter(sorted(self._read()))
 
     def __len__(self) -> int:
-        return len(self.read())
+        return len(self._read())
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -38,7 +38,7 @@ class TargetPorts(Mapping[int, tuple[int, ...]]):
     @property
     def count(self) -> int:
         """How many ports there are in all groups."""
-        return sum(len(ports) for ports in self.read().values())
+        return sum(len(ports) for ports in self._read().values())
 
     def __repr__(self) -> str:
         return f"TargetPorts({dict(self)})"

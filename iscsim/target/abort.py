@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from iscsim.pdu import AsyncEvent, AsyncMessage, NOPOut
+from iscsim.scsi.asc import ASC
+from iscsim.scsi.sense import Sense, SenseKey
 from iscsim.scsi.status import Status
 from iscsim.scsi.unit_attention import UnitAttention
 from iscsim.session.connection import Phase
@@ -63,6 +65,24 @@ def abort(tasks: Iterable[Task], by: TargetConnection) -> None:
         connection.commands.use_room()
         if connection is not by and connection.wake is not None:
             connection.wake()
+
+
+def end_unmapped(sessions: Iterable[TargetSession], unit: LogicalUnit) -> None:
+    """``sessions`` do not see ``unit`` any more: their commands to it end with 05/25/00.
+
+    None of them may end up on another unit under that LUN.
+    """
+    sense = Sense.of(SenseKey.ILLEGAL_REQUEST, ASC.LOGICAL_UNIT_NOT_SUPPORTED).encode()
+    for session in sessions:
+        ended = [task for task in tasks_on(session, unit) if not task.aborted and task.status is None]
+        units = session.entity.task_sets.remove(ended)
+        for task in ended:
+            task.connection.commands.end(task, Status.CHECK_CONDITION, sense)
+        session.entity.task_sets.release(units)
+        for connection in dict.fromkeys(task.connection for task in ended):
+            connection.commands.use_room()
+            if connection.wake is not None:
+                connection.wake()
 
 
 def _announce(ended: Iterable[Task], by: TargetConnection) -> None:

@@ -341,17 +341,17 @@ class CommandService:
             if self._session.tasks.get(task.tag) is task:
                 self._bury(task)
 
-    def end(self, task: Task, status: Status) -> None:
-        """Another nexus aborted a task: it ends with ``status`` when its late data has come.
+    def end(self, task: Task, status: Status, sense: bytes = b"") -> None:
+        """Somebody else aborted a task: it ends with ``status`` when its late data has come.
 
         Under FastAbort that data does not come (RFC 7143 section 4.2.3.4). Then call :meth:`use_room`.
         """
-        task.status, task.sense = status, b""
+        task.status, task.sense = status, sense
         self._stop(task)
         if task.transfer.complete or not self._session.fast_abort:
             self._go_on(task)
             return
-        self._answer(task.command, Completion(status), task.wanted_length)
+        self._answer(task.command, Completion(status, b"", sense), task.wanted_length)
         task.aborted = True
         self.forget(task)
 

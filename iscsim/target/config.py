@@ -117,18 +117,23 @@ def personality(name: str) -> TargetPolicy:
 
 
 def build(
-    config: ServeConfig, *, default_port: int = DEFAULT_PORT, state: StateDirectory | None = None
+    config: ServeConfig,
+    *,
+    default_port: int = DEFAULT_PORT,
+    state: StateDirectory | None = None,
+    empty: bool = False,
 ) -> tuple[NetworkEntity, list[ServedTarget]]:
     """Make the entity. A target without portals listens on 127.0.0.1, without LUNs it has one of 64 MiB.
 
-    In ``state``, the open directory of ``config.state``, the registrations of its logical units survive.
+    An ``empty`` entity has no target: they come later. In ``state``, the open directory of ``config.state``,
+    the registrations of its logical units survive.
 
     Raises:
         ConfigError: anything in it is wrong; the message says what.
     """
     entity = NetworkEntity(personality(config.personality))
     portals: dict[tuple[str, int], Portal] = {}
-    targets = config.targets or [TargetConfig()]
+    targets = [] if empty else config.targets or [TargetConfig()]
     served = [_add(entity, target, portals, default_port) for target in targets]
     if state is not None:
         keep_registrations(entity, state)
@@ -186,13 +191,19 @@ def _add(
         _redirect(nodes, parse_redirect(text))
     luns = [parse_lun(text) for text in config.luns or [DEFAULT_LUN]]
     for spec in luns:
-        unit = spec.logical_unit(base_name(entity.policy, nodes[0].name), entity.policy.device)
+        unit = spec.logical_unit(entity.policy.base_name(nodes[0].name), entity.policy.device)
         nodes[0].add_lun(spec.number, unit, read_only=spec.readonly)
     initiators = [parse_initiator(text) for text in config.initiators]
     if len(initiators) > 1 and any(initiator.name == ANYBODY for initiator in initiators):
         raise ConfigError(f"initiator {ANYBODY} of {config.name} is everybody: no other may stand beside it")
-    for node in nodes:
-        _admit(node, initiators)
+    names = [initiator.name for initiator in initiators]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"initiator {twice} of {config.name} is given twice")
+    for initiator in initiators:
+        if initiator.name == ANYBODY:
+            nodes[0].chap = initiator.chap
+        else:
+            nodes[0].add_acl(initiator.name, chap=initiator.chap)
     return ServedTarget(nodes[0], luns, initiators, nodes)
 
 
@@ -212,14 +223,6 @@ def _described_portals(
     return found
 
 
-def base_name(policy: TargetPolicy, name: str) -> str:
-    """The name of an array's target without what stands for its port; any other name as it is."""
-    for port in policy.array_ports:
-        if name.endswith(port.suffix):
-            return name.removesuffix(port.suffix)
-    return name
-
-
 def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -> list[TargetNode]:
     """One target with all portals; of an array one with each, which see the same units as one device."""
     ports = entity.policy.array_ports
@@ -232,36 +235,10 @@ def _nodes(entity: NetworkEntity, config: TargetConfig, portals: list[Portal]) -
         raise ConfigError(f"{config.name}: an array has at most {len(ports)} portals")
     nodes = []
     for portal, port in zip(portals, ports, strict=False):
-        name = base_name(entity.policy, config.name) + port.suffix
+        name = entity.policy.base_name(config.name) + port.suffix
         node = entity.add_target(name, alias=config.alias)
-        node.add_portal(portal, port.tag).target_port_group = port.target_port_group
+        node.add_portal(portal, port.tag)
         nodes.append(node)
-    unite(nodes)
+    for node in nodes:  # the same units and ACLs
+        node.access = nodes[0].access
     return nodes
-
-
-def unite(nodes: list[TargetNode]) -> None:
-    """Make them one SCSI device: the units of the first, and the ports of all."""
-    for node in nodes:
-        node.lun_map = nodes[0].lun_map
-        node.ports = nodes[0].ports
-    nodes[0].ports.read = lambda: _ports_of(nodes)
-
-
-def _ports_of(nodes: list[TargetNode]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for node in nodes:
-        for group, ports in node.port_groups().items():
-            found.setdefault(group, []).extend(ports)
-    return found
-
-
-def _admit(node: TargetNode, initiators: list[InitiatorSpec]) -> None:
-    names = [initiator.name for initiator in initiators]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"initiator {twice} of {node.name} is given twice")
-    for initiator in initiators:
-        if initiator.name == ANYBODY:
-            node.chap = initiator.chap
-        else:
-            node.add_acl(initiator.name, chap=initiator.chap)

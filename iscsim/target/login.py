@@ -13,11 +13,12 @@ from iscsim.session.keys import SessionType
 from iscsim.session.login import LoginResult, RedirectLogin, TargetLogin, TargetView, login_error
 from iscsim.session.numbering import CommandWindow
 from iscsim.session.parameters import Parameters, Wishes
-from iscsim.target.node import TargetNode
+from iscsim.target.node import PortalGroup, TargetNode
 from iscsim.target.session import TargetSession, make_nexus
 
 if TYPE_CHECKING:
     from iscsim.target.connection import TargetConnection
+    from iscsim.target.policy import TargetPolicy
 
 _REINSTATED = "session reinstated by a new login"
 
@@ -99,9 +100,13 @@ class LoginService:
     # -- LoginPolicy: what the node decides --------------------------------------------------------
 
     @property
+    def _policy(self) -> TargetPolicy:
+        return self._entity.policy if self._node is None else self._node.policy
+
+    @property
     def portal_group_tag(self) -> int | None:
         """The tag of the portal group this connection came in through, if it is told."""
-        return self._tag if self._entity.policy.tells_portal_group_tag else None
+        return self._tag if self._policy.tells_portal_group_tag else None
 
     @property
     def _tag(self) -> int:
@@ -119,11 +124,7 @@ class LoginService:
         if node is None or group is None:
             unknown = self._entity.policy.unknown_target
             raise login_error(unknown, f"no target {target_name} at this portal")
-        if not node.admits(initiator_name):
-            message = f"{initiator_name} may not use {target_name}"
-            raise login_error(node.policy.refused_initiator, message)
-        if not group.enabled:
-            raise login_error(LoginStatus.SERVICE_UNAVAILABLE, f"portal group {group.tag} is disabled")
+        self._check_admission(node, group, initiator_name)
         if node.login_refusal is not None:
             raise login_error(node.login_refusal, f"{target_name} refuses every login")
         redirect = node.redirect_of(portal, self._connection.local_address)
@@ -133,6 +134,23 @@ class LoginService:
             )
         self._node = node
         return node
+
+    def _check_admission(self, node: TargetNode, group: PortalGroup, initiator_name: str) -> None:
+        if not node.admits(initiator_name, group.tag):
+            message = f"{initiator_name} may not use {node.name}"
+            raise login_error(node.policy.refused_initiator, message)
+        if not group.enabled:
+            raise login_error(LoginStatus.SERVICE_UNAVAILABLE, f"portal group {group.tag} is disabled")
+
+    def _check_still(self, initiator_name: str) -> None:
+        """What let the login begin may have been taken away meanwhile."""
+        node = self._node
+        if node is None:
+            return
+        group = node.group_of(self._connection.portal)
+        if self._entity.nodes.get(node.name) is not node or group is None:
+            raise login_error(self._policy.unknown_target, f"target {node.name} is not here any more")
+        self._check_admission(node, group, initiator_name)
 
     def find_session(
         self, initiator_name: str, target: TargetView | None, isid: bytes, tsih: int, cid: int
@@ -169,7 +187,7 @@ class LoginService:
     ) -> ChapConfig | None:
         """The CHAP asked of this initiator, within what the personality knows."""
         self._session_type = session_type
-        chap, known = self._chap_of(initiator_name, session_type, target), self._entity.policy.chap_algorithms
+        chap, known = self._chap_of(initiator_name, session_type, target), self._policy.chap_algorithms
         if chap is None:
             return None
         return replace(chap, algorithms=tuple(each for each in chap.algorithms if each in known))
@@ -179,14 +197,15 @@ class LoginService:
     ) -> ChapConfig | None:
         if target is None or session_type is SessionType.DISCOVERY:
             return self._entity.discovery_chap_of(initiator_name)
-        return cast(TargetNode, target).chap_of(initiator_name)
+        return cast(TargetNode, target).chap_of(initiator_name, self._tag)
 
     def wishes(self, target: TargetView | None) -> Wishes:
         """What this target negotiates for."""
-        return self._entity.policy.wishes
+        return self._policy.wishes
 
     def admit(self, result: LoginResult) -> int:
         """Make the session, or let the connection into the one it is to join."""
+        self._check_still(result.initiator_name)
         if result.tsih == 0:
             self._session = self._begin_session(result)
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
 from iscsim.pdu import LoginStatus
@@ -23,6 +24,7 @@ from iscsim.session.names import (
     parse_portal,
     target_port_name,
 )
+from iscsim.target.access_control import ACL, AccessControl
 from iscsim.target.policy import RFC, TargetPolicy
 from iscsim.target.room import SharedRoom
 from iscsim.target.session_table import SessionTable
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from iscsim.target.session import TargetSession
 
 _WILDCARDS = ("0.0.0.0", "::", "")
+_MAX_REMOVED = 1024
+"""Removed targets that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,39 +91,66 @@ class PortalGroup:
     portals: list[Portal] = field(default_factory=list)
     enabled: bool = True
     target_port_group: int | None = None
-
-
-@dataclass(slots=True, eq=False)
-class ACL:
-    """One initiator that may log in: what it sees, and the CHAP it has to do if any."""
-
-    initiator_name: str
-    lun_map: LUNMap
-    chap: ChapConfig | None = None
+    access: AccessControl | None = None
+    """Who may log in here; None for those of the target."""
 
 
 class TargetNode:
     """An iSCSI target node.
 
-    Without any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for
-    all others. ``chap`` is for those who need no ACL. ``ports`` are the SCSI ports, as they are at any
-    moment: nodes that are one SCSI device between them share one object. ``redirect_to`` sends logins
-    elsewhere, except those that come in just there; ``login_refusal`` answers them all with that status, as a
-    target does that is out of order. Raises ConfigError for a name or alias that cannot be.
+    ``access`` says who may log in and sees what, where a portal group has no ``access`` of its own. Without
+    any ACL every initiator may log in and sees ``lun_map``; the first ACL closes the door for all others.
+    ``chap`` is for those who need no ACL. ``ports`` are the SCSI ports, as they are at any moment: nodes that
+    are one SCSI device between them share one object. ``redirect_to`` sends logins elsewhere, except those
+    that come in just there; ``login_refusal`` answers them all with that status, as a target does that is out
+    of order. Raises ConfigError for a name or alias that cannot be.
     """
 
     def __init__(self, name: str, *, alias: str = "", policy: TargetPolicy = RFC) -> None:
         self.name = normalize_name(name)
         self.alias = _checked_alias(alias or policy.alias)
         self.policy = policy
-        self.lun_map = LUNMap()
+        self.access = AccessControl()
+        self.parameters: dict[str, Any] = {}
         self.portal_groups: dict[int, PortalGroup] = {}
-        self.acls: dict[str, ACL] = {}
-        self.chap: ChapConfig | None = None
         self.sessions = SessionTable()
         self.ports = TargetPorts(self.port_groups)
         self.redirect_to: Redirect | None = None
         self.login_refusal: LoginStatus | None = None
+
+    @property
+    def lun_map(self) -> LUNMap:
+        """The LUNs of those without a map of their own."""
+        return self.access.lun_map
+
+    @lun_map.setter
+    def lun_map(self, lun_map: LUNMap) -> None:
+        self.access.lun_map = lun_map
+
+    @property
+    def acls(self) -> dict[str, ACL]:
+        """The initiators that may log in, by name."""
+        return self.access.acls
+
+    @property
+    def chap(self) -> ChapConfig | None:
+        """The CHAP of those who need no ACL."""
+        return self.access.chap
+
+    @chap.setter
+    def chap(self, chap: ChapConfig | None) -> None:
+        self.access.chap = chap
+
+    def access_of(self, portal_group_tag: int) -> AccessControl:
+        """Who may log in through a portal group, and sees what."""
+        group = self.portal_groups.get(portal_group_tag)
+        return self.access if group is None or group.access is None else group.access
+
+    @property
+    def accesses(self) -> list[AccessControl]:
+        """That of the target and those of its portal groups, each once."""
+        own = (group.access for group in self.portal_groups.values() if group.access is not None)
+        return list(dict.fromkeys([self.access, *own]))
 
     def port_groups(self) -> dict[int, list[int]]:
         """Target port group -> relative target ports of this node.
@@ -136,12 +167,14 @@ class TargetNode:
         """The target port group of the port that a portal group is."""
         group = self.portal_groups.get(portal_group_tag)
         named = group.target_port_group if group is not None else None
-        choices = (named, self.policy.target_port_group, portal_group_tag)
+        port = self.policy.array_port(self.name)
+        of_array = None if port is None else port.target_port_group
+        choices = (named, of_array, self.policy.target_port_group, portal_group_tag)
         return next(number for number in choices if number is not None)
 
     def units(self, number: int | None = None) -> list[LogicalUnit]:
         """The units somebody may see, each once; with ``number`` those under it, in whichever LUN map."""
-        maps = [self.lun_map, *(acl.lun_map for acl in self.acls.values())]
+        maps = (lun_map for access in self.accesses for lun_map in access.maps)
         found = (mapped for lun_map in maps for mapped in lun_map if number in (None, mapped.number))
         return list(dict.fromkeys(mapped.logical_unit for mapped in found))
 
@@ -158,7 +191,11 @@ class TargetNode:
         units = self.units(lun)
         if not units:
             raise ConfigError(f"{self.name} has no LUN{'' if lun is None else f' {lun}'}")
-        group = self.target_port_group_of(portal_group_tag)
+        self.change_access(portal_group_tag, state, units)
+
+    def change_access(self, portal_group_tag: int, state: AccessState, units: Iterable[LogicalUnit]) -> None:
+        """The same for some units. Raises ConfigError when one does not know the state."""
+        units, group = list(units), self.target_port_group_of(portal_group_tag)
         for unit in units:
             unit.access.check_change(group, state)
         for unit in units:
@@ -175,14 +212,43 @@ class TargetNode:
         """
         if tag is None:
             tag = self.policy.portal_group_tag or max(self.portal_groups, default=0) + 1
+        group = self.portal_groups.get(tag) or self.add_portal_group(tag)
+        group.portals.append(portal)
+        return group
+
+    def add_portal_group(self, tag: int, *, enabled: bool = True) -> PortalGroup:
+        """A new portal group; see `add_portal`. Raises ConfigError for a tag that cannot be."""
         if not 1 <= tag <= 65535:
             raise ConfigError(f"target portal group tag {tag} is not one of 1 to 65535")
-        had_several = self.ports.count > 1
-        group = self.portal_groups.setdefault(tag, PortalGroup(tag))
-        group.portals.append(portal)
-        if (self.ports.count > 1) is not had_several:  # MULTIP
-            self._tell_inquiry_changed()
+        with self._changing_ports():
+            group = self.portal_groups[tag] = PortalGroup(tag, enabled=enabled)
         return group
+
+    def remove_portal_group(self, tag: int, why: str) -> None:
+        """Take a portal group away, as `disable_portal_group` does before."""
+        self.disable_portal_group(tag, why)
+        with self._changing_ports():
+            del self.portal_groups[tag]
+
+    def enable_portal_group(self, tag: int) -> None:
+        """Let logins come."""
+        with self._changing_ports():
+            self.portal_groups[tag].enabled = True
+
+    def disable_portal_group(self, tag: int, why: str) -> None:
+        """No more logins; its sessions are dropped, and ``why`` is for the log."""
+        with self._changing_ports():
+            self.portal_groups[tag].enabled = False
+            for session in [each for each in self.sessions if each.portal_group_tag == tag]:
+                session.drop(why)
+
+    @contextmanager
+    def _changing_ports(self) -> Iterator[None]:
+        """Who sees INQUIRY data with another MULTIP bit afterwards hears 3F/03."""
+        had_several = self.ports.count > 1
+        yield
+        if (self.ports.count > 1) is not had_several:
+            self._tell_inquiry_changed()
 
     def _tell_inquiry_changed(self) -> None:
         for nexus in (session.nexus for session in self.sessions if session.nexus is not None):
@@ -202,24 +268,21 @@ class TargetNode:
         self, initiator_name: str, *, lun_map: LUNMap | None = None, chap: ChapConfig | None = None
     ) -> ACL:
         """Let an initiator in; without a map it sees the LUNs of the node."""
-        name = normalize_name(initiator_name)
-        acl = ACL(name, self.lun_map if lun_map is None else lun_map, chap)
-        self.acls[name] = acl
-        return acl
+        return self.access.add_acl(initiator_name, lun_map=lun_map, chap=chap)
 
-    def admits(self, initiator_name: str) -> bool:
-        """Whether this initiator may log in at all; names differ in more than case (RFC 7143 4.2.7.2)."""
-        return not self.acls or initiator_name.lower() in self.acls
+    def admits(self, initiator_name: str, portal_group_tag: int | None = None) -> bool:
+        """Whether this initiator may log in through that portal group, or any."""
+        if portal_group_tag is not None:
+            return self.access_of(portal_group_tag).admits(initiator_name)
+        return any(access.admits(initiator_name) for access in self.accesses)
 
-    def lun_map_of(self, initiator_name: str) -> LUNMap:
+    def lun_map_of(self, initiator_name: str, portal_group_tag: int = 0) -> LUNMap:
         """The LUNs this initiator sees."""
-        acl = self.acls.get(initiator_name.lower())
-        return acl.lun_map if acl else self.lun_map
+        return self.access_of(portal_group_tag).lun_map_of(initiator_name)
 
-    def chap_of(self, initiator_name: str) -> ChapConfig | None:
+    def chap_of(self, initiator_name: str, portal_group_tag: int = 0) -> ChapConfig | None:
         """The CHAP this initiator has to do, or None."""
-        acl = self.acls.get(initiator_name.lower())
-        return acl.chap if acl else self.chap
+        return self.access_of(portal_group_tag).chap_of(initiator_name)
 
     def group_of(self, portal: Portal) -> PortalGroup | None:
         """The portal group ``portal`` belongs to, enabled or not."""
@@ -259,8 +322,8 @@ class NetworkEntity:
         self.task_sets = TaskSets(policy, self.room)
         self.discovery_chap: ChapConfig | None = None
         self.discovery_sessions = SessionTable()
-        self.removed: dict[str, frozenset[str]] = {}
-        """Targets that were here, by name, with the initiators of their ACLs."""
+        self.removed: dict[str, frozenset[str] | None] = {}
+        """Targets that were here lately, by name, with the initiators of their ACLs; None is everybody."""
         self.closing = False
         """Whether the server is about to end: no more logins."""
 
@@ -273,9 +336,27 @@ class NetworkEntity:
         node = TargetNode(name, alias=alias, policy=self.policy)
         if node.name in self.nodes:
             raise ConfigError(f"target {node.name} exists already")
+        if self.policy.array_ports:
+            self._join_array(node)
         self.nodes[node.name] = node
         self.removed.pop(node.name, None)
         return node
+
+    def _join_array(self, node: TargetNode) -> None:
+        """The targets of an array are one SCSI device, with the ports of all."""
+        base = self.policy.base_name(node.name)
+
+        def siblings() -> list[TargetNode]:
+            return [each for each in self.nodes.values() if self.policy.base_name(each.name) == base]
+
+        def ports() -> dict[int, list[int]]:
+            found: dict[int, list[int]] = {}
+            for each in siblings():
+                for group, numbers in each.port_groups().items():
+                    found.setdefault(group, []).extend(numbers)
+            return found
+
+        node.ports = next((each.ports for each in siblings()), TargetPorts(ports))
 
     def remove_target(self, name: str) -> TargetNode:
         """Take a target away: its sessions are dropped, and who comes for it is told that it was removed.
@@ -286,15 +367,23 @@ class NetworkEntity:
         node = self.nodes.pop(name.lower(), None)
         if node is None:
             raise ConfigError(f"no target {name}")
-        self.removed[node.name] = frozenset(node.acls)
+        self._remember(node)
         for session in list(node.sessions):
             session.drop("target removed")
         return node
 
+    def _remember(self, node: TargetNode) -> None:
+        acls = frozenset(name for access in node.accesses for name in access.acls)
+        self.removed[node.name] = None if node.admits("") else acls
+        if len(self.removed) > _MAX_REMOVED:
+            del self.removed[next(iter(self.removed))]
+
     def was_removed(self, name: str, initiator_name: str) -> bool:
         """Whether that target was here, and this initiator may know."""
-        admitted = self.removed.get(name.lower())
-        return admitted is not None and (not admitted or initiator_name.lower() in admitted)
+        if name.lower() not in self.removed:
+            return False
+        admitted = self.removed[name.lower()]
+        return admitted is None or initiator_name.lower() in admitted
 
     def discovery_chap_of(self, initiator_name: str) -> ChapConfig | None:
         """The CHAP of a discovery session: what was set for all, else what the initiator's targets ask.
@@ -304,7 +393,8 @@ class NetworkEntity:
         """
         if self.discovery_chap is not None:
             return self.discovery_chap
-        asked = [node.chap_of(initiator_name) for node in self.nodes.values() if node.admits(initiator_name)]
+        accesses = (access for node in self.nodes.values() for access in node.accesses)
+        asked = [access.chap_of(initiator_name) for access in accesses if access.admits(initiator_name)]
         credentials = dict.fromkeys(each for chap in asked if chap is not None for each in chap.incoming)
         return ChapConfig(incoming=tuple(credentials), required=False) if credentials else None
 
@@ -347,11 +437,14 @@ class NetworkEntity:
 
         An initiator is told only of what it may use. ``wanted`` limits the answer to one target.
         """
-        for node in self.nodes.values():
-            if (wanted is not None and node.name != wanted) or not node.admits(initiator_name):
-                continue
-            yield "TargetName", node.name
-            for tag, group in sorted(node.portal_groups.items()):
-                if group.enabled:
-                    for portal in group.portals:
-                        yield "TargetAddress", f"{portal.shown_at(local_address)},{tag}"
+        for node in [*self.nodes.values()] if wanted is None else filter(None, [self.nodes.get(wanted)]):
+            groups = [
+                group
+                for tag, group in sorted(node.portal_groups.items())
+                if group.enabled and group.portals and node.admits(initiator_name, tag)
+            ]
+            if groups:
+                yield "TargetName", node.name
+            for group in groups:
+                for portal in group.portals:
+                    yield "TargetAddress", f"{portal.shown_at(local_address)},{group.tag}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iscsim.errors import ConfigError
+from iscsim.hints import hint
 from iscsim.scsi.asymmetric_access import AccessModes
 from iscsim.scsi.logical_unit import LogicalUnit
 from iscsim.scsi.profile import PLAIN, DeviceProfile
@@ -65,7 +66,7 @@ class LUNSpec:
 
     def store(self) -> BlockStore:
         """The blocks: memory for a size, a file for anything else. Raises ConfigError."""
-        if self._in_memory:
+        if self.in_memory:
             size = parse_size(self.source)
             if size % self.block_size:
                 raise ConfigError(
@@ -102,11 +103,12 @@ class LUNSpec:
         """Where the make shows the name of the backstore: the one given, else that of the file."""
         if not make.product_is_name:
             return None
-        name = self.name or ("ramdisk" if self._in_memory else Path(self.source).stem)
+        name = self.name or ("ramdisk" if self.in_memory else Path(self.source).stem)
         return name.encode("ascii", "replace").decode()[:16]
 
     @property
-    def _in_memory(self) -> bool:
+    def in_memory(self) -> bool:
+        """Whether ``source`` is a size: a file of such a name comes first."""
         return bool(_SIZE.fullmatch(self.source)) and not Path(self.source).exists()
 
 
@@ -190,7 +192,10 @@ def parse_lun(text: str) -> LUNSpec:
     for option in options:
         name, _, value = option.partition("=")
         if name not in _LUN_OPTIONS:
-            raise ConfigError(f"unknown option {name!r} of LUN {number} (known: {', '.join(_LUN_OPTIONS)})")
+            near = hint(name, _LUN_OPTIONS)
+            raise ConfigError(
+                f"unknown option {name!r} of LUN {number}: {near} (known: {', '.join(_LUN_OPTIONS)})"
+            )
         values[name] = _LUN_OPTIONS[name](value)
     thick = values.pop("thick", None)
     if thick is not None and values.setdefault("thin", not thick) == thick:

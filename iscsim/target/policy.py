@@ -84,6 +84,15 @@ class TargetPolicy:
     device: DeviceProfile = PLAIN
     """The make of its disks."""
 
+    def array_port(self, name: str) -> ArrayPort | None:
+        """The port of the array that a target of this name is at."""
+        return next((port for port in self.array_ports if name.endswith(port.suffix)), None)
+
+    def base_name(self, name: str) -> str:
+        """The name of an array's target without what stands for its port; any other name as it is."""
+        port = self.array_port(name)
+        return name if port is None else name.removesuffix(port.suffix)
+
     def __post_init__(self) -> None:
         if self.wishes.max_connections != 1 or self.wishes.error_recovery_level != 0:
             raise ConfigError("a target has one connection a session and ErrorRecoveryLevel 0")

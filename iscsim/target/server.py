@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import socket
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class TargetProtocol(asyncio.Protocol):
         self._portal = portal
         self._record: ConnectionRecord | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when it is: handles of uvloop do not always say
         self.cut_off = False
         """Whether it was aborted, which its transport will tell of."""
         self._finished = False
@@ -134,7 +136,7 @@ class TargetProtocol(asyncio.Protocol):
             self._going_on = True
             self._loop.call_soon(self._go_on)  # by then the transport knows whether the peer takes more
         deadline = core.next_deadline()
-        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+        if deadline is not None and deadline < self._due:
             self._arm(deadline)
 
     def _recorded(self, record: ConnectionRecord, out: list[Buffer]) -> list[Buffer]:
@@ -168,10 +170,10 @@ class TargetProtocol(asyncio.Protocol):
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick)
+        self._timer, self._due = self._loop.call_at(deadline, self._tick), deadline
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, math.inf
         if self._server.paused:
             return
         self.core.handle_timer(self._time())
@@ -289,7 +291,8 @@ class TargetServer:
     A portal with port 0 gets a free one, which its ``port`` then says. ``recorder`` captures every
     connection. ``rng`` must be ``secrets.SystemRandom()`` (the default) except in simulation. Without
     ``max_connections`` it is 1024, or less where the limit of open files wants it so. ``taps``
-    gives each new connection of a peer its tap, or None.
+    gives each new connection of a peer its tap, or None. ``may_be_empty``: it may begin without a portal, as
+    they come later (`listen`).
     """
 
     def __init__(
@@ -301,15 +304,17 @@ class TargetServer:
         rng: Randomness | None = None,
         max_connections: int | None = None,
         taps: Callable[[TargetConnection, Address], Tap | None] | None = None,
+        may_be_empty: bool = False,
     ) -> None:
         self.entity = entity
+        self._may_be_empty = may_be_empty
         self.taps = taps
         self.listeners: list[Callable[[TargetConnection, Address, object], None]] = []
         """Told of the events of every connection, with its peer's address."""
         self.recorder = recorder
         self.rng: Randomness = secrets.SystemRandom() if rng is None else rng
         self._network: Network = TCPNetwork() if network is None else network
-        self._listeners: list[Listener] = []
+        self._listeners: dict[Portal, Listener] = {}
         self._protocols: dict[TargetProtocol, None] = {}  # a set that keeps its order
         self._max_connections = connections_allowed() if max_connections is None else max_connections
         self._closed = self._started = False
@@ -324,7 +329,7 @@ class TargetServer:
             OSError: a portal's address cannot be used; ``filename`` says which.
             ConfigError: there is no portal at all.
         """
-        if not self.entity.portals:
+        if not (self.entity.portals or self._may_be_empty):
             raise ConfigError("a target needs at least one portal")
         if self._started:  # two who end an outage both start it
             return
@@ -333,13 +338,32 @@ class TargetServer:
         try:
             for portal in self.entity.portals:
                 failing = str(portal)
-                listener = await self._network.listen(portal.address, portal.port, self._factory(portal))
-                portal.port = listener.address[1]
-                self._listeners.append(listener)
+                await self.listen(portal)
         except OSError as error:
             error.filename = failing
             await self.close()
             raise
+
+    async def listen(self, portal: Portal) -> None:
+        """Listen on one more portal; when the server does not listen at all, `start` will.
+
+        Raises:
+            OSError: it cannot be listened on.
+        """
+        if not self._started or portal in self._listeners:
+            return
+        listener = await self._network.listen(portal.address, portal.port, self._factory(portal))
+        if not self._started:  # stopped meanwhile
+            listener.close()
+            return
+        portal.port = listener.address[1]
+        self._listeners[portal] = listener
+
+    def stop_listening(self, portal: Portal) -> None:
+        """Listen on a portal no more; connections that came in there stay."""
+        listener = self._listeners.pop(portal, None)
+        if listener is not None:
+            listener.close()
 
     def _factory(self, portal: Portal) -> Callable[[], TargetProtocol]:
         return lambda: TargetProtocol(self, portal)
@@ -392,9 +416,14 @@ class TargetServer:
 
     def _stop_listening(self) -> None:
         self._closed, self._started = True, False
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
+
+    @property
+    def peers(self) -> dict[TargetConnection, Address]:
+        """The address of who is at the other end, by connection."""
+        return {protocol.core: protocol.peer for protocol in self._protocols}
 
     def pause(self) -> None:
         """Stand still as a stopped process does: connections are made, and nothing is read or answered."""

@@ -48,6 +48,7 @@ class TargetSession:
         self.parameters = parameters
         self.initiator_name = parameters.initiator_name
         self.portal_group_tag = nexus.relative_target_port if nexus else 0
+        self._first_cmd_sn = first_cmd_sn
         self.window = CommandWindow(first_cmd_sn, (node or entity).policy.command_window)
         self.nexus = nexus
         if nexus is not None:
@@ -68,6 +69,11 @@ class TargetSession:
     def time(self) -> float:
         """Now, on the loop's clock, as its connections were last told."""
         return max((connection.now for connection in self.connections.values()), default=0.0)
+
+    @property
+    def requests(self) -> int:
+        """How many requests it has sent that were not immediate; after 2**32 the count begins anew."""
+        return (self.window.exp_cmd_sn - self._first_cmd_sn) & 0xFFFFFFFF
 
     @property
     def identity(self) -> tuple[str, bytes, int]:
@@ -205,6 +211,6 @@ def make_nexus(
         target_ports=node.ports,
         task_management=SUPPORTED,
         target_port_names=node.target_port_names,
-        lun_map=node.lun_map_of(initiator_name),
+        lun_map=node.lun_map_of(initiator_name, portal_group_tag),
         profile=node.policy.device,
     )

@@ -111,6 +111,11 @@ class TaskSets:
     def __len__(self) -> int:
         return len(self._sets)
 
+    def count(self, unit: LogicalUnit) -> int:
+        """How many commands of a unit are in its task set."""
+        tasks = self._sets.get(unit)
+        return 0 if tasks is None else len(tasks)
+
     def holds_back(self, unit: LogicalUnit | None, attribute: int) -> bool:
         """Whether a command of that attribute to that unit has to wait when it comes now."""
         tasks = self._sets.get(unit) if unit is not None else None

@@ -135,7 +135,7 @@ def test_what_is_wrong_is_one_line_and_exit_2(
 
 
 def test_without_a_socket_there_is_nothing_to_break(cli: Any, tmp_path: Path) -> None:
-    cli("fault", "list").assert_failed(2, "--control or $ISCSIM_CONTROL")
+    cli("fault", "list").assert_failed(3, "--control or $ISCSIM_CONTROL")
     cli("fault", "list", "--control", str(tmp_path / "none")).assert_failed(3, "none")
 
 
@@ -145,10 +145,10 @@ def test_socket_is_its_owners_and_survives_garbage(cli: Any, served: tuple[str, 
     for garbage in (
         b"\x00\xff" * 100 + b"\n",
         b"[" * 10000 + b"\n",
-        b'{"method": "fault.add", "params": {"fault": 7}}\n',
-        b'{"method": "fault.add", "params": {"fault": {"name": ["x"]}}}\n',
-        b'{"method": "fault.add", "params": {"fault": {"name": "net.loss", "when": {"nth": {}}}}}\n',
-        b'{"method": "fault.remove", "params": {"id": {}}}\n',
+        b'{"id": 1, "method": "fault.add", "params": {"fault": 7}}\n',
+        b'{"id": 1, "method": "fault.add", "params": {"fault": {"name": ["x"]}}}\n',
+        b'{"id": 1, "method": "fault.add", "params": {"fault": {"name": "net.loss", "when": {"nth": {}}}}}\n',
+        b'{"id": 1, "method": "fault.remove", "params": {"id": {}}}\n',
         b"x" * (2 << 20),
     ):
         with socket.socket(socket.AF_UNIX) as connection:

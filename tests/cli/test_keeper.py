@@ -51,8 +51,8 @@ async def test_sessions_are_numbered_from_1(keeper_here: Keeper, target: iscsim.
     assert (first["sid"], second["sid"]) == (1, 2)
     rows = await keeper_here.sessions()
     assert [(row["sid"], row["portal"], row["state"], row["volume"]) for row in rows] == [
-        (1, target.portals[0], "logged in", None),
-        (2, target.portals[1], "logged in", None),
+        (1, target.portals[0], "LOGGED_IN", None),
+        (2, target.portals[1], "LOGGED_IN", None),
     ]
     assert [row["sid"] for row in await keeper_here.luns()] == [1, 2]
 
@@ -84,10 +84,83 @@ async def test_session_the_target_ended_is_shown_as_failed(
 ) -> None:
     await keeper_here.login(target.portal, target.name, HOST)
     target.sessions[0].end("ended by the test")
-    await cli.until(lambda: not keeper_here._sessions[1].session.is_open)
+    await cli.until(lambda: not keeper_here._sessions[1].is_logged_in)
     (row,) = await keeper_here.sessions()
-    assert (row["state"], bool(row["reason"])) == ("failed", True)
+    assert (row["state"], bool(row["reason"])) == ("FAILED", True)
     assert len(await keeper_here.logout()) == 1
+
+
+async def test_session_that_was_lost_comes_back_by_itself(
+    cli: Any, keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    settings = {"node.session.iscsi.DefaultTime2Wait": "0"}
+    await keeper_here.login(target.portal, target.name, HOST, settings=settings)
+    target.sessions[0].end("ended by the test")
+    await cli.until(lambda: not keeper_here._sessions[1].is_logged_in)
+    await cli.until(lambda: keeper_here._sessions[1].is_logged_in)
+    (row,) = await keeper_here.sessions()
+    assert (row["state"], row["reason"], len(target.sessions)) == ("LOGGED_IN", None, 1)
+    assert (await keeper_here.rescan())["failed"] == []
+
+
+async def test_settings_are_those_of_the_session_and_in_its_detail(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    settings = {
+        "node.session.timeo.replacement_timeout": "7",
+        "node.conn[0].iscsi.HeaderDigest": "CRC32C",
+        "node.conn[0].timeo.login_timeout": "4",
+    }
+    await keeper_here.login(target.portal, target.name, HOST, settings=settings, login_timeout=9, retries=3)
+    session = keeper_here._sessions[1].session
+    assert (session.settings.login_timeout, session.settings.initial_login_retry_max) == (4, 3)
+    (detail,) = await keeper_here.sessions(detail=True)
+    assert detail["timeouts"]["recovery_timeout"] == 7
+    assert detail["parameters"]["HeaderDigest"] == "CRC32C"
+    assert [device["name"] for device in detail["devices"]] == ["sda"]
+    with pytest.raises(ConfigError, match="no such setting"):
+        await keeper_here.login(target.portal, target.name, HOST, settings={"node.x": "1"})
+
+
+async def test_disks_of_sessions_are_joined_to_maps(keeper_here: Keeper, target: iscsim.LiveTarget) -> None:
+    for portal in target.portals:
+        await keeper_here.login(portal, target.name, HOST)
+    (row,) = await keeper_here.maps()
+    paths = [path for group in row["groups"] for path in group["paths"]]
+    assert [(path["name"], path["hctl"], path["portal"]) for path in paths] == [
+        ("sda", "0:0:0:1", target.portals[0]),
+        ("sdb", "1:0:0:1", target.portals[1]),
+    ]
+    assert row["text"].startswith(f"{row['wwn']} dm-0 ISCSIM,VIRTUAL-DISK\n")
+    target.lun_map.add(5, spare("late"))
+    await keeper_here.rescan()
+    assert [len(row["groups"]) for row in await keeper_here.maps()] == [2, 2]
+    await keeper_here.logout(1)
+    assert [len(row["groups"]) for row in await keeper_here.maps()] == [1, 1]
+    await keeper_here.logout(2)
+    assert await keeper_here.maps() == []
+
+
+async def test_names_of_disks_and_hosts_are_used_again(
+    keeper_here: Keeper, target: iscsim.LiveTarget
+) -> None:
+    for _ in range(2):
+        await keeper_here.login(target.portal, target.name, HOST)
+        (detail,) = await keeper_here.sessions(detail=True)
+        assert (detail["host"], detail["devices"][0]["name"]) == (0, "sda")
+        await keeper_here.logout()
+
+
+async def test_paths_of_an_attached_volume_can_be_asked_for_with_its_chap(keeper_here: Keeper) -> None:
+    chap = {"auth_method": "CHAP", "auth_username": "me", "auth_password": "a-secret-of-12+"}
+    async with iscsim.serve(portals=2, initiators=["*:me:a-secret-of-12+"]) as target:
+        described = await keeper_here.attach(info(target) | chap, HOST)
+        found = await keeper_here.volume_paths(described["scsi_wwn"])
+        assert [row["portal"] for row in found["paths"]] == target.portals
+        assert (found["user"], found["password"]) == ("me", "a-secret-of-12+")
+        assert [row["wwn"] for row in await keeper_here.maps()] == [described["scsi_wwn"]]
+        with pytest.raises(ConnectionFailed, match="not attached"):
+            await keeper_here.volume_paths("3600")
 
 
 async def test_rescan_finds_what_was_mapped_and_unmapped(
@@ -115,7 +188,7 @@ async def test_rescan_goes_on_after_a_session_that_failed(
     for portal in target.portals:
         await keeper_here.login(portal, target.name, HOST)
     target.sessions[0].end("ended by the test")
-    await cli.until(lambda: not all(kept.session.is_open for kept in keeper_here._sessions.values()))
+    await cli.until(lambda: not all(kept.is_logged_in for kept in keeper_here._sessions.values()))
     target.lun_map.add(5, spare("late"))
     answer = await keeper_here.rescan()
     (change,), (failed,) = answer["changes"], answer["failed"]

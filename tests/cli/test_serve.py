@@ -183,3 +183,16 @@ def test_help_names_every_option_of_a_lun(cli: Any) -> None:
     known = cli("serve", "--lun", "1=1M,colour=red").stderr.partition("(known: ")[2].rstrip(")\n").split(", ")
     assert len(known) > 1
     assert set(known) <= set(cli("serve", "--help").stdout.replace(".", " ").split())
+
+
+def test_array_has_a_target_at_each_portal(cli: Any) -> None:
+    portals = ("--portal", "127.0.0.1:0", "--portal", "127.0.0.1:0")
+    name = "iqn.1992-04.com.emc:cx.fnm00150600267"
+    shown = variables(
+        cli.spawn(
+            "serve", "--personality", "vnx", "--target", name, *portals, "--lun", "197=1M", "--run", SHOW
+        )
+    )
+    assert shown["target"] == f"{name}.a0"
+    assert shown["uri"].endswith(f"/{name}.a0/197")
+    assert shown["uri2"].endswith(f"/{name}.b0/197")

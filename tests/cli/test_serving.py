@@ -218,3 +218,28 @@ def test_verbose_logs_each_login(cli: Any, tmp_path: Path) -> None:
     done = cli.spawn("serve", "--verbose", "--run", inner)
     assert done.code == 0
     assert f"{HOST} logged in" in done.stderr
+
+
+def test_empty_target_serves_what_comes_over_the_control_socket_and_tells_prometheus(
+    cli: Any, tmp_path: Path
+) -> None:
+    control = tmp_path / "control.sock"
+    script = "iscsim target create iqn.2026-11.org.example:late && iscsim target list && test -S $control"
+    command = script.replace("iscsim ", f"{sys.executable} -m iscsim ")
+    done = cli.spawn("serve", "--empty", "--control", control, "--metrics", "127.0.0.1:0", "--run", command)
+    metrics, listed = done.stdout.splitlines()
+    assert (done.code, listed) == (0, "iqn.2026-11.org.example:late")
+    assert metrics.startswith("metrics  http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (("--empty",), 2, "--empty needs --control"),
+        (("--empty", "--control", "/tmp/x", "--lun", "1=1M"), 2, "--empty is without a target"),
+        (("--metrics", "nowhere"), 2, "not a portal"),
+        (("--portal", "127.0.0.1:0", "--metrics", "192.0.2.1:9260"), 3, "cannot listen on 192.0.2.1:9260"),
+    ],
+)
+def test_metrics_and_empty_are_checked(cli: Any, arguments: Any, code: int, what: str) -> None:
+    cli("serve", *arguments).assert_failed(code, what)

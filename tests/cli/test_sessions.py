@@ -50,7 +50,7 @@ async def test_login_says_what_it_did_and_stays(cli: Any, target: iscsim.LiveTar
     assert [session.initiator_name for session in target.sessions] == [HOST]
     row = json.loads((await cli.beside("login", target.portals[1], target.name, "--json")).stdout)
     assert row == {"sid": 2, "portal": target.portals[1], "target": target.name} | {
-        "state": "logged in",
+        "state": "LOGGED_IN",
         "reason": None,
     }
 
@@ -58,9 +58,9 @@ async def test_login_says_what_it_did_and_stays(cli: Any, target: iscsim.LiveTar
 async def test_sessions_are_listed(cli: Any, target: iscsim.LiveTarget) -> None:
     await cli.beside("login", target.portal, target.name)
     done = await cli.beside("sessions")
-    assert done.stdout.splitlines()[2].split() == ["1", target.portal, target.name, "logged", "in"]
+    assert done.stdout.splitlines()[2].split() == ["1", target.portal, target.name, "LOGGED_IN"]
     (row,) = json.loads((await cli.beside("sessions", "--json")).stdout)
-    assert (row["sid"], row["state"], row["volume"]) == (1, "logged in", None)
+    assert (row["sid"], row["state"], row["volume"]) == (1, "LOGGED_IN", None)
 
 
 async def test_no_sessions_are_said_so_and_are_no_failure(cli: Any) -> None:
@@ -89,12 +89,41 @@ async def test_rescan_shows_what_was_added_and_removed(cli: Any, target: iscsim.
     assert (row["sid"], row["change"], row["lun"], row["size"]) == (1, "removed", 5, 1 << 20)
 
 
+async def test_detail_is_that_of_iscsiadm(cli: Any, target: iscsim.LiveTarget) -> None:
+    setting = "node.session.timeo.replacement_timeout=7"
+    await cli.beside("login", target.portal, target.name, "--set", setting)
+    shown = (await cli.beside("sessions", "--detail")).stdout
+    assert shown.startswith(f"Target: {target.name}\n\tCurrent Portal: {target.portal},1\n")
+    for line in ("Recovery Timeout: 7", "iSCSI Session State: LOGGED_IN", "MaxBurstLength: 16776192"):
+        assert f"\t\t{line}\n" in shown
+    assert shown.endswith("\t\t\tAttached scsi disk sda\t\tState: running\n")
+    (row,) = json.loads((await cli.beside("sessions", "-P", "--json")).stdout)
+    assert (row["sid"], row["parameters"]["InitialR2T"]) == (1, False)
+
+
+async def test_paths_are_shown_as_multipath_does(cli: Any, target: iscsim.LiveTarget) -> None:
+    done = await cli.beside("paths")
+    assert (done.code, done.output) == (0, b"")
+    assert done.stderr == "iscsim: no multipath devices (iscsim login and iscsim attach make some)\n"
+    for portal in target.portals:
+        await cli.beside("login", portal, target.name)
+    lines = (await cli.beside("paths")).stdout.splitlines()
+    assert lines[0].endswith(" dm-0 ISCSIM,VIRTUAL-DISK")
+    assert [line.rstrip().endswith("active ready running") for line in lines] == [False] * 3 + [
+        True,
+        False,
+        True,
+    ]
+    (row,) = json.loads((await cli.beside("paths", "--json")).stdout)
+    assert (row["wwn"], row["device"], len(row["groups"])) == (lines[0].split()[0], "dm-0", 2)
+
+
 async def test_rescan_reports_a_session_that_failed_and_is_exit_1(
     cli: Any, target: iscsim.LiveTarget
 ) -> None:
     await cli.beside("login", target.portal, target.name)
     target.sessions[0].end("ended by the test")
-    while "failed" not in (shown := await cli.beside("sessions")).stdout:
+    while "FAILED" not in (shown := await cli.beside("sessions")).stdout:
         pass
     assert "reason" in shown.stdout
     done = await cli.beside("rescan", "--json")
@@ -164,7 +193,7 @@ async def test_login_that_is_refused_is_exit_1(cli: Any, target: iscsim.LiveTarg
 
 @pytest.mark.parametrize(
     ("retries", "what"),
-    [([], "no end of the login within 0.05 s"), (["--retries", "1"], "(11 - iSCSI PDU timed out)")],
+    [([], "has not answered the login"), (["--retries", "1"], "(11 - iSCSI PDU timed out)")],
 )
 async def test_login_that_nobody_answers_is_given_up(cli: Any, retries: list[str], what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody else does
@@ -181,6 +210,11 @@ async def test_login_that_nobody_answers_is_given_up(cli: Any, retries: list[str
         (["127.0.0.1:1", "iqn.2026-11.test:x", "--user", "me"], "go together"),
         (["127.0.0.1:1", "iqn.2026-11.test:x", "--login-timeout", "0"], "more than 0 seconds"),
         (["127.0.0.1:1", "iqn.2026-11.test:x", "--retries", "-1"], "--retries"),
+        (["127.0.0.1:1", "iqn.2026-11.test:x", "--set", "node"], "expected NAME=VALUE"),
+        (
+            ["127.0.0.1:1", "iqn.2026-11.test:x", "--set", "node.session.timeo.replacment_timeout=5"],
+            "did you mean node.session.timeo.replacement_timeout?",
+        ),
     ],
 )
 async def test_login_with_a_wrong_argument_is_exit_2(cli: Any, arguments: list[str], what: str) -> None:

@@ -1,6 +1,7 @@
 """Our initiator against tgt, a target we did not write: discovery, CHAP, two portals, data, multipath."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -274,3 +276,70 @@ async def test_unknown_target(tgt: Tgt) -> None:
         with pytest.raises(LoginFailed) as caught:
             await iscsim.connect(tgt.portals[0], "iqn.2026-11.test:nobody", initiator_name=INITIATOR)
     assert caught.value.status == 0x0203
+
+
+class Cutter:
+    """A relay before a portal whose connections can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: list[asyncio.StreamWriter] = []
+        self.cuts = 0
+
+    async def serve(self) -> asyncio.Server:
+        return await asyncio.start_server(self._relay, "127.0.0.1", 0)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open += [writer, there]
+        await asyncio.gather(self._copy(reader, there), self._copy(there_reader, writer))
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+
+    def cut(self) -> None:
+        """Reset every connection there is."""
+        self.cuts += bool(self._open)
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+    async def cut_every(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            self.cut()
+
+
+async def test_load_on_two_portals_survives_one_that_is_cut_again_and_again(tgt_with_chap: Tgt) -> None:
+    cutter = Cutter(tgt_with_chap.ports[1])
+    relay = await cutter.serve()
+    flaky = f"127.0.0.1:{relay.sockets[0].getsockname()[1]}"
+    options = ["--portal", flaky, "--policy", "multibus", "--duration", "10", "--depth", "8", "--range", "4M"]
+    options += ["--write", "--verify", "--json", "--initiator-name", INITIATOR]
+    for setting in ("node.session.iscsi.DefaultTime2Wait=0", "polling_interval=1"):
+        options += ["--set", setting]
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "iscsim", "io", tgt_with_chap.portals[0], TARGET, "1", *options],
+        env=os.environ | {"ISCSIM_CHAP_USER": USER, "ISCSIM_CHAP_PASSWORD": PASSWORD},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    cutting = asyncio.ensure_future(cutter.cut_every(1.0))
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+    cutting.cancel()
+    relay.close()
+    assert process.returncode == 0, errors
+    found = json.loads(output)
+    assert (found["errors"], found["data_errors"], cutter.cuts >= 3) == (0, 0, True)
+    assert [event["kind"] for event in found["events"]].count("path lost") >= 3
+    assert found["verified_blocks"] > 0
+    assert all(path["read"]["operations"] for path in found["paths"].values())

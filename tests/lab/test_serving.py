@@ -61,7 +61,7 @@ async def test_access_state_is_changed_while_a_session_lives() -> None:
 
 
 @pytest.mark.parametrize("state", ["standby", "unavailable", "offline", "transitioning"])
-async def test_path_that_is_not_active_is_left_out_and_the_other_used(state: str) -> None:
+async def test_path_that_is_not_active_is_not_in_the_way(state: str) -> None:
     async with (
         iscsim.serve(portals=2) as target,
         iscsim.connect(target.portals[0], target.name) as first,
@@ -69,8 +69,12 @@ async def test_path_that_is_not_active_is_left_out_and_the_other_used(state: str
     ):
         target.set_access_state(2, state)
         (disk,) = await iscsim.group_paths([first, second])
-        assert [path.session for path in disk.paths] == [first]
-        await disk.write(0, b"x" * 512)
+        hidden = state == "unavailable"  # then INQUIRY says that no unit is connected
+        assert [path.session for path in disk.paths] == ([first] if hidden else [first, second])
+        target.set_access_state(2, "standby")
+        for lba in range(4):
+            await disk.write(lba, b"x" * 512)
+        assert [path.session for path in disk.active_paths] == [first]
 
 
 async def test_what_is_no_unit_is_refused_at_once() -> None:

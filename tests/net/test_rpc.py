@@ -14,15 +14,18 @@ import pytest
 from iscsim.errors import ConfigError, ConnectionFailed
 from iscsim.net.rpc import (
     FAILED,
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     MAX_LINE_LENGTH,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
+    TOO_MANY,
     RPCError,
     RPCServer,
     call,
 )
+from iscsim.target.administration.errors import NotFound
 
 
 async def add(first: int, second: int) -> int:
@@ -101,10 +104,77 @@ async def test_line_beyond_the_limit_ends_the_conversation(path: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"x" * (MAX_LINE_LENGTH + 2))
     try:
+        assert json.loads(await reader.readline())["error"]["code"] == INVALID_REQUEST
         assert await reader.read() == b""
     except ConnectionError:
         assert reader.at_eof() or reader.exception() is not None
     writer.close()
+
+
+async def test_what_is_not_json_ends_the_conversation(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert json.loads(await reader.readline())["error"]["code"] == PARSE_ERROR
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_unknown_method_is_answered_with_the_nearest_one(path: Path) -> None:
+    answer = await exchange(path, b'{"id": 1, "method": "refues"}')
+    assert answer["error"]["message"] == "no method 'refues' (did you mean 'refuse'?)"
+
+
+async def test_error_of_our_own_shows_nothing_of_the_program(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> None:
+        raise KeyError("secret")
+
+    server = RPCServer(tmp_path / "socket", {"broken": broken})
+    await server.start()
+    answer = await exchange(tmp_path / "socket", b'{"id": 1, "method": "broken"}')
+    assert answer["error"] == {
+        "code": INTERNAL_ERROR,
+        "message": "broken: an error of iscsim's own, which its log shows",
+    }
+    assert "KeyError" in caplog.text
+    await server.close()
+
+
+async def test_code_of_an_error_is_passed_on(tmp_path: Path) -> None:
+    async def missing() -> None:
+        raise NotFound("there is none")
+
+    server = RPCServer(tmp_path / "socket", {"missing": missing})
+    await server.start()
+    assert (await exchange(tmp_path / "socket", b'{"id": 1, "method": "missing"}'))["error"]["code"] == -32001
+    await server.close()
+
+
+async def test_conversation_too_many_is_sent_away_and_the_others_go_on(tmp_path: Path) -> None:
+    server = RPCServer(tmp_path / "socket", {"add": add}, max_conversations=2)
+    await server.start()
+    first, _ = talks = [await asyncio.open_unix_connection(tmp_path / "socket") for _ in range(2)]
+    await asyncio.sleep(0.01)
+    answer = await exchange(tmp_path / "socket", b'{"id": 1, "method": "add"}')
+    assert (answer["id"], answer["error"]["code"]) == (None, TOO_MANY)
+    first[1].write(b'{"id": 1, "method": "add", "params": {"first": 1, "second": 2}}\n')
+    assert json.loads(await first[0].readline())["result"] == 3
+    for _, writer in talks:
+        writer.close()
+    await server.close()
+
+
+async def test_silent_conversation_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iscsim.net.rpc._SILENCE_S", 0.0)
+    server = RPCServer(tmp_path / "socket", {"add": add}, max_conversations=1)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+    await asyncio.sleep(0.01)
+    assert await ask(tmp_path / "socket", "add", first=1, second=2) == 3
+    assert await reader.read() == b""
+    writer.close()
+    await server.close()
 
 
 async def test_notification_is_not_answered(path: Path) -> None:

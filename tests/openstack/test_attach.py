@@ -113,6 +113,18 @@ async def test_paths_of_different_sizes_are_a_failure_of_the_target(target: iscs
     assert target.sessions == []
 
 
+async def test_path_in_standby_is_a_path(target: iscsim.LiveTarget) -> None:
+    target.set_access_state(1, "standby")
+    volume = await attach(ConnectionInfo(paths(target)), initiator_name=HOST)
+    described = volume.describe()
+    assert (len(described["paths"]), described["size"], described["failed_paths"]) == (2, 1 << 20, [])
+    await volume.device.write(0, b"s" * 512)
+    target.sessions[0].end("ended by the test")
+    await volume.reconnect(initiator_name=HOST)
+    assert len(volume.working) == 2
+    await volume.detach()
+
+
 async def test_wrong_name_is_the_caller_s_mistake(target: iscsim.LiveTarget) -> None:
     with pytest.raises(ConfigError, match="not an iSCSI name"):
         await attach(ConnectionInfo(paths(target)), initiator_name="me")

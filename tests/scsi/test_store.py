@@ -1,5 +1,6 @@
 import errno
 import os
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -280,7 +281,7 @@ def test_a_directory_is_a_config_error(tmp_path):
 
 def test_a_fifo_is_a_config_error_and_not_a_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigError, match="not a regular file"):
+    with pytest.raises(ConfigError, match="neither a regular file nor a block device"):
         FileStore(tmp_path / "pipe", read_only=True)
 
 
@@ -360,3 +361,40 @@ def test_a_system_without_private_mappings_has_memory_all_the_same(monkeypatch):
     store = MemoryStore(2048)
     store.write(0, pattern(1))
     assert store.read(0, 1) == pattern(1)
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A block device of 4 MiB, for who may make one: losetup wants root."""
+    image = tmp_path / "device.img"
+    image.write_bytes(bytes(4 << 20))
+    try:
+        command = ["losetup", "--find", "--show", str(image)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except FileNotFoundError:
+        pytest.skip("no losetup")
+    if done.returncode:
+        pytest.skip(f"losetup: {done.stderr.strip()}")
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True, timeout=10)
+
+
+def test_block_device_is_a_store_too(device):
+    store = FileStore(device)
+    assert (store.blocks, store.allocated_size) == (8192, 4 << 20)
+    store.write(3, b"x" * 512)
+    store.flush()
+    assert bytes(store.read(3, 1)) == b"x" * 512
+    store.unmap(0, 8192)
+    assert bytes(store.read(3, 1)) == bytes(512)
+    store.close()
+
+
+def test_block_device_is_as_long_as_it_is(device):
+    store = FileStore(device)
+    for blocks, why in ((100, "cannot be made smaller"), (10000, "cannot make it 5120000 bytes long")):
+        with pytest.raises(ConfigError, match=why):
+            store.resize(blocks)
+    store.resize(8192)
+    assert store.blocks == 8192
+    store.close()

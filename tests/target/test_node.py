@@ -10,7 +10,7 @@ from iscsim.scsi.nexus import LUNMap
 from iscsim.scsi.store import MemoryStore
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.target.node import NetworkEntity, Portal, Redirect, TargetNode
-from iscsim.target.policy import LIO
+from iscsim.target.policy import LIO, VNX
 
 CHAP = ChapConfig(incoming=(ChapCredential("user", b"secretsecret"),))
 
@@ -264,3 +264,17 @@ def test_a_removed_target_is_remembered_for_those_who_might_use_it():
 def test_a_target_that_is_not_there_cannot_be_removed():
     with pytest.raises(ConfigError, match="no target iqn"):
         NetworkEntity().remove_target(TARGET)
+
+
+def test_targets_of_an_array_are_one_device_with_the_ports_of_all():
+    """However they were made: described, or one after the other while it is served."""
+    entity = NetworkEntity(VNX)
+    first, second = (entity.add_target(f"iqn.1992-04.com.emc:cx.fnm1.{port}") for port in ("a0", "b0"))
+    other = entity.add_target("iqn.1992-04.com.emc:cx.fnm2.a0")
+    for node, tag in ((first, 2), (second, 1), (other, 5)):
+        node.add_portal(Portal("127.0.0.1"), tag)
+    assert first.ports is second.ports
+    assert dict(first.ports) == {1: (2,), 2: (1,)}
+    assert dict(other.ports) == {1: (5,)}
+    entity.remove_target(first.name)
+    assert dict(second.ports) == {2: (1,)}

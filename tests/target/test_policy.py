@@ -111,3 +111,41 @@ def test_task_reporting_is_the_first_offer_a_personality_has(policy, offer, agre
     """RFC 7143 section 13.23."""
     exchange = log_in(make_entity(policy), {"TaskReporting": offer})
     assert exchange.session.parameters.task_reporting == agreed
+
+
+OFFERED = (
+    "HeaderDigest=CRC32C DataDigest=CRC32C DefaultTime2Wait=2 DefaultTime2Retain=0 IFMarker=No OFMarker=No"
+    " ErrorRecoveryLevel=0 InitialR2T=No ImmediateData=Yes MaxBurstLength=16776192 FirstBurstLength=262144"
+    " MaxOutstandingR2T=1 MaxConnections=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes"
+    " MaxRecvDataSegmentLength=262144"
+)
+ANSWERED = {  # golden/lio-chap-digests-reset-pr.pcap.gz, frame 1208
+    "HeaderDigest": "CRC32C",
+    "DataDigest": "CRC32C",
+    "MaxConnections": "1",
+    "InitialR2T": "Yes",
+    "ImmediateData": "Yes",
+    "MaxRecvDataSegmentLength": "262144",
+    "MaxBurstLength": "262144",
+    "FirstBurstLength": "65536",
+    "DefaultTime2Wait": "2",
+    "DefaultTime2Retain": "0",
+    "MaxOutstandingR2T": "1",
+    "ErrorRecoveryLevel": "0",
+}
+
+
+def test_lio_answers_linux_as_it_was_recorded():
+    offered = dict(pair.split("=") for pair in OFFERED.split())
+    keys = keys_of(answered(LIO, offered))
+    assert keys["TargetAlias"] == "LIO Target"
+    assert {name: keys.get(name) for name in ANSWERED} == ANSWERED
+
+
+def test_tgt_takes_8_kib_at_a_time():
+    """golden/open-iscsi-2.1.8-linux-6.1.log: MaxXmitDataSegmentLength, FirstBurstLength and so on."""
+    offered = dict(pair.split("=") for pair in OFFERED.split())
+    keys = keys_of(answered(TGT, offered))
+    wanted = {"MaxRecvDataSegmentLength": "8192", "FirstBurstLength": "65536", "MaxBurstLength": "262144"}
+    assert {name: keys[name] for name in wanted} == wanted
+    assert keys["InitialR2T"] == "Yes"

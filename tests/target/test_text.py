@@ -68,18 +68,28 @@ def test_discovery_tells_of_every_target_portal_and_group():
 
 def test_discovery_does_not_tell_of_targets_the_initiator_may_not_use():
     entity = make_entity()
-    entity.add_target(OTHER)
+    entity.add_target(OTHER).add_portal(entity.portals[0])
     node_of(entity).add_acl("iqn.2026-11.org.example:somebody")
     exchange = discover(entity)
-    assert answer(exchange >> text(ALL)) == [("TargetName", OTHER)]
+    assert answer(exchange >> text(ALL)) == [("TargetName", OTHER), RECORD[1]]
     assert answer(exchange >> text(("SendTargets", TARGET))) == []
 
 
 def test_discovery_leaves_disabled_groups_out():
     entity = make_entity()
     exchange = discover(entity)
+    node_of(entity).add_portal(Portal("192.0.2.7"))
     node_of(entity).portal_groups[1].enabled = False
-    assert answer(exchange >> text(ALL)) == RECORD[:1]
+    assert answer(exchange >> text(ALL)) == [RECORD[0], ("TargetAddress", "192.0.2.7:3260,2")]
+
+
+def test_discovery_leaves_a_target_out_that_cannot_be_reached():
+    """RFC 7143 Appendix C: a name without an address would stand for the address that was asked."""
+    entity = make_entity()
+    exchange = discover(entity)
+    node_of(entity).portal_groups[1].enabled = False
+    entity.add_target(OTHER)
+    assert answer(exchange >> text(ALL)) == []
 
 
 def test_a_wildcard_is_shown_as_the_address_the_initiator_came_to():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from iscsim.errors import ConnectionFailed, SCSIError, SessionFailed
+from iscsim.errors import ISCSIError
 from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.priorities import unit_report
 from iscsim.initiator.multipath.states import CheckerState
@@ -48,7 +48,7 @@ async def check_path(path: Path, checker: str, timeout_s: float) -> CheckerState
         return await CHECKERS[checker](path, timeout_s)
     except CommandTimedOut:
         return CheckerState.TIMEOUT
-    except (ConnectionFailed, SessionFailed, SCSIError, ValueError):
+    except (ISCSIError, ValueError):
         return CheckerState.DOWN
 
 

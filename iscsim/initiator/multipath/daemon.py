@@ -9,7 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from iscsim.errors import ConfigError, ConnectionFailed, SCSIError, SessionFailed
+from iscsim.errors import ConfigError, ISCSIError
+from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.multipath.checkers import check_path
 from iscsim.initiator.multipath.device import MapInUse, MultipathDevice
 from iscsim.initiator.multipath.hardware import is_blacklisted, settings_for
@@ -71,7 +72,7 @@ async def _update_priority(device: MultipathDevice, path: Path) -> bool:
     try:
         prioritizer = PRIORITIES[device.prioritizer_of(path)]
         path.priority = await prioritizer(path, settings.checker_timeout, settings.prio_args)
-    except (ConnectionFailed, SessionFailed, SCSIError, ValueError) as error:
+    except (ISCSIError, ValueError) as error:
         logger.info("%s: %s keeps priority %d: %s", device.wwn, path.where, before, error)
     return path.priority != before
 
@@ -88,6 +89,10 @@ def _choose_group(device: MultipathDevice, path: Path, came_up: bool, changed: b
         device.switch_to_best()
     elif isinstance(failback, int) and failback and (came_up or not device.failback_tick):
         device.failback_tick = failback + 1
+
+
+def _tells_of_access(event: object) -> bool:
+    return getattr(event, "kind", None) == DeviceEventKind.ASYMMETRIC_ACCESS_STATE_CHANGED
 
 
 def _is_first(device: MultipathDevice, path: Path) -> bool:
@@ -189,12 +194,21 @@ class MultipathDaemon:
             settings = settings_for(unit.vendor, unit.product, release=self.release, overrides=self.overrides)
             device = MultipathDevice([path], settings=settings, minor=self._free_minor())
             self.maps[device.wwn] = device
+        elif path in device.paths:
+            return device
         else:
             device.add_path(path)
+        self._listen(device, path)
         await device.learn()
         await self._check_now(device, [path])
         device.regroup()
         return device
+
+    def _listen(self, device: MultipathDevice, path: Path) -> None:
+        """Check soon when a SCSI device hears that access states have changed; a session does not tell."""
+        listeners = getattr(path.session, "listeners", None)
+        if isinstance(listeners, list):
+            listeners.append(lambda event: device.check_soon() if _tells_of_access(event) else None)
 
     async def _check_now(self, device: MultipathDevice, paths: list[Path]) -> None:
         for path in paths:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, TypeVar
 
-from iscsim.errors import ConfigError, ISCSIError, SCSIError, SessionFailed
+from iscsim.errors import ConfigError, ISCSIError, SessionFailed
 from iscsim.initiator.multipath.asymmetric import learn_port_group
 from iscsim.initiator.multipath.grouping import PathGroup
 from iscsim.initiator.multipath.handlers import Activation, activate
@@ -18,7 +18,7 @@ from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.show import describe
 from iscsim.initiator.multipath.states import CheckerState
 from iscsim.initiator.multipath.table import PathTable
-from iscsim.initiator.multipath.verdicts import PATH_ERRORS, Verdict, verdict_of
+from iscsim.initiator.multipath.verdicts import Verdict, tells_of_access, verdict_of
 from iscsim.initiator.scan import LogicalUnitInfo, examine
 from iscsim.pdu import Buffer
 
@@ -120,6 +120,8 @@ class MultipathDevice(PathTable):
             finally:
                 path.in_flight, path.in_flight_length = path.in_flight - 1, path.in_flight_length - length
             verdict = verdict_of(failed)
+            if tells_of_access(failed):
+                self.check_soon()
             if verdict is Verdict.REPORT:
                 raise failed
             if verdict is Verdict.WAIT and waited < _PATIENCE:
@@ -168,6 +170,7 @@ class MultipathDevice(PathTable):
                 return
             if outcome is not Activation.READY:
                 self.fail_path(path, f"hardware handler {name} cannot activate it")
+                self.check_soon()
         group.bypassed = False
         if group is self.current_group:
             self._prepared = group
@@ -216,7 +219,7 @@ class MultipathDevice(PathTable):
                 if unit is None:
                     raise ConfigError(f"no unit under LUN {path.unit.number}")
                 self._refuse_another(unit)
-            except (*PATH_ERRORS, SCSIError, ConfigError, ValueError) as error:
+            except (ISCSIError, ConfigError, ValueError) as error:
                 self.fail_path(path, str(error))
                 path.checker_state = CheckerState.DOWN
             else:
@@ -231,7 +234,7 @@ class MultipathDevice(PathTable):
         for path in self._paths:
             try:
                 await learn_port_group(path)
-            except (*PATH_ERRORS, SCSIError, ValueError) as error:
+            except (ISCSIError, ValueError) as error:
                 logger.info("%s: %s says nothing of its port group: %s", self.wwn, path.where, error)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-from iscsim.errors import ConnectionFailed, SessionFailed
+from iscsim.errors import ISCSIError
 from iscsim.initiator.multipath.asymmetric import (
     learn_port_group,
     report_target_port_groups,
@@ -13,7 +13,6 @@ from iscsim.initiator.multipath.asymmetric import (
 )
 from iscsim.initiator.multipath.path import Path
 from iscsim.initiator.multipath.priorities import unit_report
-from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure
 from iscsim.scsi import cdb as commands
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessModes, AccessState
@@ -28,7 +27,6 @@ TRESPASS_PAGE = 0x22
 _ATTEMPTS = 4
 _HONOUR_NO_RESERVATIONS = 0x80
 _TRESPASS = bytes.fromhex("000000000000000022 09 01 ffff 000000000000")
-_PATH_ERRORS = (ConnectionFailed, SessionFailed, CommandTimedOut, CommandAborted, TargetFailure)
 
 
 class Activation(Enum):
@@ -64,7 +62,7 @@ async def activate(path: Path, handler: str) -> Activation:
         if sense is None:
             return Activation.FAILED
         return _BUSY.get((sense.key, sense.code), Activation.FAILED)
-    except (*_PATH_ERRORS, ValueError):
+    except (ISCSIError, ValueError):
         return Activation.FAILED
 
 

@@ -119,6 +119,11 @@ _CLARIION = {
     "path_checker": "emc_clariion",
     "prio": "emc",
 }
+_OF_THAT_TIME = {
+    "features": "1 queue_if_no_path",
+    "detect_prio": True,
+    "retain_attached_hw_handler": True,
+}
 _ALUA = {
     "hardware_handler": "1 alua",
     "path_grouping_policy": "group_by_prio",
@@ -131,9 +136,7 @@ HARDWARE: dict[str, tuple[HardwareEntry, ...]] = {
         HardwareEntry("^DGC", "^(RAID|DISK|VRAID)", _CLARIION, "LUNZ"),
         HardwareEntry("(LIO-ORG|SUSE)", ".", _ALUA),
     ),
-    "0.4.9": (
-        HardwareEntry("^DGC", "^RAID|^DISK|^VRAID", _CLARIION | {"features": "1 queue_if_no_path"}, "LUNZ"),
-    ),
+    "0.4.9": (HardwareEntry("^DGC", "^RAID|^DISK|^VRAID", _CLARIION | _OF_THAT_TIME, "LUNZ"),),
 }
 """By release of multipath-tools: entries for what iscsim can be. IET (tgt) has none: defaults hold."""
 
@@ -142,7 +145,9 @@ RELEASES: dict[str, MapSettings] = {
     "0.4.9": MapSettings(
         path_selector="round-robin 0",
         path_checker="directio",
+        detect_prio=False,
         detect_checker=False,
+        retain_attached_hw_handler=False,
         kernel_attaches_alua=False,
     ),
 }

@@ -17,7 +17,7 @@ from iscsim.scsi.asc import ASC
 from iscsim.scsi.sense import CommandFailed, SenseKey
 from iscsim.scsi.status import Status
 
-__all__ = ["PATH_ERRORS", "Verdict", "verdict_of"]
+__all__ = ["PATH_ERRORS", "Verdict", "tells_of_access", "verdict_of"]
 
 # What says that a path is bad, and nothing about the disk behind it.
 PATH_ERRORS = (ConnectionFailed, SessionFailed, CommandTimedOut, CommandAborted, TargetFailure)
@@ -46,6 +46,13 @@ _KEYS: dict[int, Verdict] = {
     SenseKey.UNIT_ATTENTION: Verdict.REPEAT,
     SenseKey.ABORTED_COMMAND: Verdict.REPEAT,
 }
+_OF_ACCESS = (
+    (SenseKey.NOT_READY, ASC.ALUA_TRANSITION),
+    (SenseKey.NOT_READY, ASC.TARGET_PORT_STANDBY),
+    (SenseKey.NOT_READY, ASC.TARGET_PORT_UNAVAILABLE),
+    (SenseKey.UNIT_ATTENTION, ASC.ASYMMETRIC_ACCESS_STATE_CHANGED),
+    (SenseKey.UNIT_ATTENTION, ASC.IMPLICIT_ACCESS_STATE_TRANSITION_FAILED),
+)
 _PROTECTION = 0x10
 """ASC of the checks of protection information: what failed them will fail them again."""
 
@@ -71,3 +78,9 @@ def _again(error: CommandFailed) -> Verdict | None:
     if sense is None or (sense.key == SenseKey.ABORTED_COMMAND and sense.asc == _PROTECTION):
         return None
     return _SENSE.get((sense.key, sense.code)) or _KEYS.get(sense.key)
+
+
+def tells_of_access(error: ISCSIError) -> bool:
+    """Whether asymmetric access states have changed, so that it is worth to ask for them again."""
+    sense = error.sense if isinstance(error, CommandFailed) else None
+    return sense is not None and (sense.key, sense.code) in _OF_ACCESS

@@ -108,6 +108,7 @@ class StrawPath(SCSIVerbs):
         except _Refused as refused:
             return self._refuse(task, refused.sense)
         task.data_in = answer[: task.data_in_length]
+        task.asked = len(task.data_out)
         return task
 
     def _refuse(self, task: CommandTask, answer: Sense | Status) -> CommandTask:

@@ -10,6 +10,8 @@ import pytest
 from initiator.multipath.straw import WWN, Array
 
 from iscsim.errors import ConfigError, SessionFailed
+from iscsim.initiator.device_state import DeviceEvent
+from iscsim.initiator.disposition import DeviceEventKind
 from iscsim.initiator.multipath import MapInUse, MultipathDaemon, MultipathDevice, Path
 from iscsim.initiator.multipath.states import CheckerState
 from iscsim.lab.addresses import run_virtual
@@ -186,6 +188,34 @@ def test_standby_path_beside_one_that_works_is_reinstated() -> None:
     play(story, Array(tpgs=1), path_grouping_policy="group_by_prio", failback="immediate")
 
 
+def test_standby_that_a_command_meets_has_all_paths_asked_within_a_second() -> None:
+    async def story(daemon: MultipathDaemon, device: MultipathDevice) -> None:
+        await asyncio.sleep(36)
+        array = device.paths[0].session.array
+        array.states |= {1: AccessState.STANDBY, 2: AccessState.ACTIVE_OPTIMIZED}
+        await device.read(0, 1)
+        await asyncio.sleep(1.5)
+        assert [path.priority for path in device.paths] == [1, 50]
+        assert device.paths[0].checker_state is CheckerState.GHOST
+
+    play(story, Array(tpgs=1), path_grouping_policy="group_by_prio", failback="immediate")
+
+
+def test_device_that_hears_of_access_states_has_all_paths_asked() -> None:
+    async def story(daemon: MultipathDaemon, device: MultipathDevice) -> None:
+        (path,) = Array(tpgs=1).paths("5:0:0:1 sdf", vendor="TEST")
+        path.session.listeners = []
+        await daemon.add_path(path)
+        await asyncio.sleep(36)
+        (listener,) = path.session.listeners
+        listener(DeviceEvent(path.session, DeviceEventKind.CAPACITY_DATA_HAS_CHANGED))
+        assert path.tick > 1
+        listener(DeviceEvent(path.session, DeviceEventKind.ASYMMETRIC_ACCESS_STATE_CHANGED))
+        assert [each.tick for each in device.paths] == [1, 1]
+
+    play(story, Array(tpgs=1), SDA)
+
+
 def test_bypassed_group_is_used_again_once_a_path_of_it_comes_up() -> None:
     async def story(daemon: MultipathDaemon, device: MultipathDevice) -> None:
         device.groups[0].bypassed = True
@@ -251,6 +281,12 @@ async def test_alias_is_given_once() -> None:
     assert daemon.find("mpatha") is device
     with pytest.raises(ConfigError, match="already"):
         daemon.rename("3600c", "mpatha")
+
+
+async def test_path_is_added_once() -> None:
+    daemon, device = await daemon_with(SDA)
+    assert await daemon.add_path(device.paths[0]) is device
+    assert len(device.paths) == 1
 
 
 async def test_check_all_asks_every_path_now() -> None:

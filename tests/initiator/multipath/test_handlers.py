@@ -8,6 +8,7 @@ import pytest
 from initiator.multipath.straw import ATTENTION, Array
 
 from iscsim.errors import SessionFailed
+from iscsim.initiator.device_state import DeviceOffline
 from iscsim.initiator.multipath.handlers import Activation, activate
 from iscsim.scsi.asc import ASC
 from iscsim.scsi.asymmetric_access import AccessState
@@ -77,7 +78,8 @@ async def test_unit_without_port_groups_needs_nothing() -> None:
     assert await activate(path, "alua") is Activation.READY
 
 
-async def test_path_that_does_not_answer_has_failed() -> None:
+@pytest.mark.parametrize("error", [SessionFailed("gone"), DeviceOffline("given up")], ids=type)
+async def test_path_that_does_not_answer_has_failed(error: Exception) -> None:
     (path,) = Array().paths("2:0:0:1 sda")
-    path.session.error = SessionFailed("gone")
+    path.session.error = error
     assert await activate(path, "emc") is Activation.FAILED

@@ -8,7 +8,6 @@ from initiator.multipath.straw import Array, device
 from iscsim.initiator.multipath.daemon import MultipathDaemon
 from iscsim.initiator.multipath.device import MultipathDevice
 from iscsim.initiator.multipath.hardware import settings_for
-from iscsim.initiator.multipath.path import device_number
 from iscsim.initiator.multipath.show import (
     MAP_STATISTICS,
     MAP_STATUS,
@@ -204,10 +203,3 @@ def test_alias_is_shown_with_the_wwn() -> None:
 )
 def test_sizes(size: int, text: str) -> None:
     assert format_size(size) == text
-
-
-@pytest.mark.parametrize(
-    "name,number", [("sda", "8:0"), ("sdd", "8:48"), ("sdp", "8:240"), ("sdq", "65:0"), ("sdaa", "65:160")]
-)
-def test_device_numbers(name: str, number: str) -> None:
-    assert device_number(name) == number

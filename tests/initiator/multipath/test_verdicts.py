@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from iscsim.errors import ConnectionFailed, ISCSIError, SessionFailed
-from iscsim.initiator.multipath.verdicts import Verdict, verdict_of
-from iscsim.initiator.scsi_device import DeviceOffline
+from iscsim.initiator.device_state import DeviceOffline
+from iscsim.initiator.multipath.verdicts import Verdict, tells_of_access, verdict_of
 from iscsim.initiator.session_state import TransportFailed
 from iscsim.initiator.task import CommandAborted, CommandTimedOut, TargetFailure, TransferIncomplete
 from iscsim.scsi.sense import CommandFailed, Sense
@@ -53,3 +53,20 @@ def failed(key: int, code: int) -> CommandFailed:
 )
 def test_verdict(error: ISCSIError, verdict: Verdict) -> None:
     assert verdict_of(error) is verdict
+
+
+@pytest.mark.parametrize(
+    "error,tells",
+    [
+        (failed(0x2, 0x040A), True),
+        (failed(0x2, 0x040B), True),
+        (failed(0x2, 0x040C), True),
+        (failed(0x6, 0x2A06), True),
+        (failed(0x6, 0x2900), False),
+        (failed(0x2, 0x0401), False),
+        (SessionFailed("gone"), False),
+    ],
+    ids=str,
+)
+def test_access_states_are_worth_asking_for(error: ISCSIError, tells: bool) -> None:
+    assert tells_of_access(error) is tells
