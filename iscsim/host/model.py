@@ -86,7 +86,8 @@ class Host:
         self.mounts: dict[str, str] = {}
         """Directories, by the device that is mounted there."""
         self.files: dict[str, bytes] = {
-            INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode()
+            INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode(),
+            "/proc/sys/net/ipv6/conf/default/disable_ipv6": b"0\n",
         }
         self.links: dict[str, str] = {}
         """Links somebody made, by path."""
