@@ -1,7 +1,7 @@
 """A program: a whole attach and detach in the sandbox, and what of the real machine was touched meanwhile.
 
-Prints JSON lines: when (``import`` of os-brick, or ``sandbox``: from the first call to the last), an event of the
-interpreter's audit hook, and what it was about.
+Prints JSON lines: when (``import`` of os-brick, or ``sandbox``: from the first call to the last), an event of
+the interpreter's audit hook, and what it was about.
 """
 
 from __future__ import annotations
