@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         run,
         host,
     ),
+    "Run a program on an emulated host": (host,),
     "Log in, do one thing, log out": (discover, luns, inquiry, read, write, io),
     "Sessions that stay": (login, sessions, rescan, paths, logout, attach, detach),
 }

@@ -64,7 +64,9 @@ def exec_(
     from iscsim.lab.linux_host import SEEDS
     from iscsim.lab.scenario import parse_scenario, read_scenario
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="iscsim: %(message)s")
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="iscsim: %(message)s")
+    if not verbose:
+        logging.getLogger("iscsim.host").setLevel(logging.WARNING)
     if way is not None and way not in WAYS:
         raise ConfigError(f"--way is {way!r:.60}, expected one of {', '.join(WAYS)}")
     plan = parse_scenario(SEEDS) if lab is None else read_scenario(lab)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SEEDS", "build_host", "host_of_table", "host_settings", "linux_host"]
 
+logger = logging.getLogger("iscsim.host")
+
+_CLOSE_S = 5.0
+"""How long the end may take."""
 SEEDS: dict[str, Any] = {
     "title": "the seeds' lab",
     "host": [
@@ -53,8 +59,17 @@ def linux_host(
     own = settings if isinstance(settings, HostSettings) else host_settings(settings or {})
     address = addresses[0] if addresses else next(iter(getattr(there.network, "addresses", ())), "127.0.0.1")
     host = Host(there.network, settings=own, name=name, address=address, rng=there.rng, recorder=lab.recorder)
-    lab.closing(host.close)
+    lab.closing(lambda: _close(host))
     return host
+
+
+async def _close(host: Host) -> None:
+    """End its sessions, unless one waits for a target that does not answer."""
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await host.close()
+    except TimeoutError:
+        logger.warning("%s: not logged out within %g s", host.name, _CLOSE_S)
 
 
 def host_settings(table: Mapping[str, Any]) -> HostSettings:

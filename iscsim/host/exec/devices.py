@@ -33,15 +33,22 @@ logger = logging.getLogger("iscsim.host")
 
 MAX_SIZE = 1 << 30
 """Bytes of the largest device that is filled: a lease is waited for 45 s at most. Larger ones stay empty."""
+_IO_S = 40.0
+"""How long filling may take: the kernel ends a lease after 45 s, whatever is in the file by then."""
+_PATIENCE_S = 1.0
+"""How long what was written is waited for before somebody else may look."""
 _PIECE = 1 << 20
 _ZEROES = bytes(_PIECE)
 
 
 @dataclass(slots=True)
 class _Opened:
-    """What the file was filled with: a digest of every piece."""
+    """What the file was filled with: a digest of every piece, and when."""
 
+    to_read: bool
+    """Who opened it first wanted to read only."""
     pieces: list[bytes] = field(default_factory=list)
+    filled_at: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +59,8 @@ class _DeviceFile:
     opened: _Opened | None = None
     done: Callable[[], None] | None = None
     """Says that the device is no longer open."""
+    work: asyncio.Task[None] | None = None
+    """Filling it, or writing back."""
 
 
 class DeviceFiles:
@@ -67,7 +76,7 @@ class DeviceFiles:
         """Have leases on the files of exactly these devices."""
         wanted = list(names)
         for name in [name for name in self._files if name not in wanted]:
-            self._forget(self._files.pop(name))
+            _forget(self._files.pop(name))
         for name in wanted:
             if self.supported and name not in self._files:
                 self._guard(name)
@@ -89,31 +98,38 @@ class DeviceFiles:
             else:
                 self._files[name] = _DeviceFile(name, descriptor, os.fstat(descriptor).st_ino)
 
-    def _forget(self, file: _DeviceFile) -> None:
-        if file.done is not None:
-            file.done()
-        os.close(file.descriptor)
-
-    def close(self) -> None:
-        """Give up all leases."""
+    async def close(self) -> None:
+        """Write back what is left to, and give up all leases."""
+        await self.poll()
+        work = [file.work for file in self._files.values() if file.work is not None]
         self.sync([])
+        await asyncio.gather(*work, return_exceptions=True)
 
     # -- being opened and closed -------------------------------------------------------------------
 
     async def poll(self) -> None:
         """Write back what everybody has closed, then fill what somebody wants to open: it may be the same."""
-        wanted = [file for file in self._files.values() if self._is_wanted(file)]
-        for file in list(self._files.values()):
+        idle = [file for file in self._files.values() if file.work is None]
+        wanted = [file for file in idle if self._is_wanted(file)]
+        for file in idle:
             if file.opened is not None and self._is_closed(file):
-                await self._try(file, self._close)
+                self._begin(file, self._close)
+        closing = [file.work for file in idle if file.work is not None]
+        if closing:
+            await asyncio.wait(closing, timeout=_PATIENCE_S)
         for file in wanted:
-            await self._try(file, self._open)
+            self._begin(file, self._open)
 
-    async def _try(self, file: _DeviceFile, act: Callable[[_DeviceFile], Awaitable[None]]) -> None:
-        try:
-            await act(file)
-        except (ISCSIError, SCSIError, OSError) as error:
-            logger.warning("/dev/%s: %s", file.name, error)
+    def _begin(self, file: _DeviceFile, act: Callable[[_DeviceFile], Awaitable[None]]) -> None:
+        async def work() -> None:
+            try:
+                async with asyncio.timeout(_IO_S):
+                    await act(file)
+            except (ISCSIError, SCSIError, OSError) as error:
+                logger.warning("/dev/%s: %s", file.name, error or f"no end within {_IO_S:g} s")
+
+        file.work = asyncio.get_running_loop().create_task(work())
+        file.work.add_done_callback(lambda task: setattr(file, "work", None))
 
     def _is_wanted(self, file: _DeviceFile) -> bool:
         """Whether somebody waits for his ``open``."""
@@ -121,7 +137,8 @@ class DeviceFiles:
 
     async def _open(self, file: _DeviceFile) -> None:
         device = self._host.device(file.name)
-        file.opened = _Opened()
+        lease = fcntl.fcntl(file.descriptor, fcntl.F_GETLEASE)
+        file.opened = _Opened(to_read=lease == fcntl.F_RDLCK)
         try:
             if device is not None:
                 file.done = _count_open(device)
@@ -141,6 +158,7 @@ class DeviceFiles:
             opened.pieces.append(_digest(data))
             if data != _ZEROES[: len(data)]:
                 os.pwrite(file.descriptor, data, lba * device.block_size)
+        opened.filled_at = os.fstat(file.descriptor).st_mtime_ns
 
     def _is_closed(self, file: _DeviceFile) -> bool:
         try:
@@ -153,13 +171,17 @@ class DeviceFiles:
         device, opened = self._host.device(file.name), file.opened
         file.opened = None
         try:
-            if device is not None and opened is not None:
+            if device is not None and opened is not None and self._may_differ(file, opened):
                 await self._write_back(file, opened, device)
         finally:
             os.ftruncate(file.descriptor, 0)
             if file.done is not None:
                 file.done()
                 file.done = None
+
+    def _may_differ(self, file: _DeviceFile, opened: _Opened) -> bool:
+        """Whether it is worth looking for changes; writes through mmap need not show in the time."""
+        return not opened.to_read or os.fstat(file.descriptor).st_mtime_ns != opened.filled_at
 
     async def _write_back(self, file: _DeviceFile, opened: _Opened, device: Blocks) -> None:
         changed = False
@@ -178,6 +200,21 @@ class DeviceFiles:
             changed = True
         if changed:
             await device.flush()
+
+
+def _forget(file: _DeviceFile) -> None:
+    """The device is gone, or we are; a lease ends with its descriptor."""
+
+    def close(task: object = None) -> None:
+        if file.done is not None:
+            file.done()
+        os.close(file.descriptor)
+
+    if file.work is None:
+        close()
+    else:
+        file.work.cancel()
+        file.work.add_done_callback(close)
 
 
 def _count_open(device: Blocks) -> Callable[[], None]:

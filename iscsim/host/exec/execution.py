@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from iscsim.errors import ISCSIError, SCSIError
 from iscsim.host.exec.devices import DeviceFiles
 from iscsim.host.exec.export import Export
 from iscsim.host.exec.layout import Layout
 from iscsim.host.exec.namespaces import WAYS, choose_way
-from iscsim.host.exec.program import run_program
+from iscsim.host.exec.program import Signals, run_program
 from iscsim.host.exec.server import ShimServer
 from iscsim.host.nbd import Blocks, NBDServer
 from iscsim.host.shell import commands
@@ -29,8 +29,10 @@ logger = logging.getLogger("iscsim.host")
 
 _LOOK_S = 0.02
 """How often files are looked at that programs may open or write."""
-_SETTLE_S = 10.0
-"""How long udev and multipathd are waited for when they have no delay."""
+_LOOKS_TO_UPDATE = 25
+"""After so many looks attributes that change by themselves are written anew: states, counters."""
+_PATIENCE_S = 1.0
+"""How long a command waits for what others have begun: writes to attributes, udev, multipathd."""
 
 
 async def execute_program(host: Host, argv: Sequence[str], *, ways: Sequence[str] = tuple(WAYS)) -> int:
@@ -42,12 +44,17 @@ async def execute_program(host: Host, argv: Sequence[str], *, ways: Sequence[str
         OSError: the directory or its sockets cannot be made.
     """
     layout = Layout(host.name)
-    try:
-        async with Execution(host, layout).running() as execution:
-            command = [*await choose_way(layout, ways), *argv]
-            return await run_program(command, execution.environment(os.environ))
-    finally:
-        layout.remove()
+    with Signals() as signals:
+        try:
+            async with Execution(host, layout).running() as execution:
+                command = [*await choose_way(layout, ways), *argv]
+                return await run_program(command, execution.environment(os.environ), signals)
+        except asyncio.CancelledError:
+            if signals.number is None:
+                raise
+            return 128 + signals.number
+        finally:
+            layout.remove()
 
 
 class Execution:
@@ -59,6 +66,7 @@ class Execution:
         self.devices = DeviceFiles(host, layout.tree / "dev")
         self._busy = asyncio.Lock()
         self._generation = -1
+        self._writing: dict[asyncio.Task[None], None] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Execution]:
@@ -74,18 +82,21 @@ class Execution:
             ):
                 await server.start()
                 stack.push_async_callback(server.close)
-            stack.callback(self.devices.close)
+            stack.push_async_callback(self.devices.close)
             wake = asyncio.Event()
             loop.add_signal_handler(signal.SIGIO, wake.set)  # sent for a lease somebody waits for
             stack.callback(loop.remove_signal_handler, signal.SIGIO)
             await self.show()
             watcher = loop.create_task(self._watch(wake))
+            watcher.add_done_callback(_tell)
             try:
                 yield self
             finally:
                 watcher.cancel()
                 await asyncio.gather(watcher, return_exceptions=True)
                 await self.look()
+                for writing in list(self._writing):
+                    writing.cancel()
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """``given`` with the shims in front of the PATH, and where the sockets are."""
@@ -104,16 +115,13 @@ class Execution:
     # -- keeping up to date ------------------------------------------------------------------------
 
     async def _watch(self, wake: asyncio.Event) -> None:
-        while True:
-            try:
+        for number in itertools.count():
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await wake.wait()
-            except TimeoutError:
-                await self.look()
-            else:
-                wake.clear()
-                await self.look()
-            if self.host.generation != self._generation:
+            wake.clear()
+            await self.look()
+            if self.host.generation != self._generation or not number % _LOOKS_TO_UPDATE:
                 self._update()
 
     async def look(self) -> None:
@@ -121,30 +129,44 @@ class Execution:
         async with self._busy:
             await self.devices.poll()
             for path, content in self.export.written():
-                await self._take(path, content)
+                self._take(path, content)
+            if self._writing:
+                await asyncio.wait(list(self._writing), timeout=_PATIENCE_S)
 
-    async def _take(self, path: str, content: bytes) -> None:
+    def _take(self, path: str, content: bytes) -> None:
         if path in self.host.files:
             self.host.files[path] = content
             self.host.changed()
             return
+        writing = asyncio.get_running_loop().create_task(self._write(path, content))
+        self._writing[writing] = None
+        writing.add_done_callback(self._writing.pop)
+
+    async def _write(self, path: str, content: bytes) -> None:
+        """What Linux does when that is written to an attribute."""
+        self.export.restore(path)
         result = await self.host.execute("tee", path, stdin=content)
         if result.exit_code:
             logger.warning("%s", result.error.strip())
-        self.export.restore(path)
 
     async def show(self) -> None:
         """Show the host as it is, with all that udev and multipathd do at once."""
         settings = self.host.settings
         if not settings.udev_delay_s and not settings.multipathd_delay_s:
             try:
-                async with asyncio.timeout(_SETTLE_S):
+                async with asyncio.timeout(_PATIENCE_S):
                     await self.host.settle()
-            except (TimeoutError, ISCSIError, SCSIError) as error:
-                logger.warning("udev or multipathd: %s", error or "no end in sight")
+            except TimeoutError:
+                logger.info("udev or multipathd waits for a disk that does not answer")
         self._update()
 
     def _update(self) -> None:
         self._generation = self.host.generation
         self.export.update()
         self.devices.sync(self.export.devices)
+
+
+def _tell(watcher: asyncio.Task[None]) -> None:
+    """A watcher that has failed must not do so in silence."""
+    if not watcher.cancelled() and (error := watcher.exception()) is not None:
+        logger.error("files are no longer looked at", exc_info=error)

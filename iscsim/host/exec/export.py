@@ -88,7 +88,7 @@ class Export:
         if isinstance(entry, Link):
             os.symlink(_relative(path, entry.target), here)
         else:
-            _write(here, shown[1] if isinstance(shown[1], bytes) else b"", entry.mode | 0o200)
+            _write(here, shown[1] if isinstance(shown[1], bytes) else b"", entry.mode | 0o600)
         if here != place:
             os.replace(here, place)
         if isinstance(entry, File) and (entry.write is not None or path in self.host.files):

@@ -99,7 +99,8 @@ class Layout:
         found = [(f"/dev/{name}", f"/dev/{name}") for name in DEVICES]
         roots = [(f"{self.quick if root == '/sys' else self.tree}{root}", root) for root in ROOTS]
         shims = [(str(self.shims / ".shim"), path) for path in FIXED.values()]
-        return [*roots, *found, ("/dev/pts", "/dev/pts"), ("/dev/shm", "/dev/shm"), *shims]
+        places = [(path, path) for path in ("/dev/pts", "/dev/ptmx", "/dev/shm")]
+        return [*roots, *found, *places, *shims]
 
     def _plan(self) -> dict[str, Any]:
         dev = self.tree / "dev"

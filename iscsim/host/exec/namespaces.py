@@ -30,8 +30,8 @@ def _bwrap(layout: Layout, entering: list[str]) -> list[str]:
 
 def _proot(layout: Layout, entering: list[str]) -> list[str]:
     """It needs no namespace and no plan: it changes the paths in system calls."""
-    binds = [f"--bind={source}:{place}" for source, place in layout.binds() if os.path.exists(source)]
-    return ["proot", "--kill-on-exit", "-0", *binds]
+    binds = [(source, place) for source, place in layout.binds() if os.path.exists(source)]
+    return ["proot", "-0", *(word for source, place in binds for word in ("-b", f"{source}:{place}"))]
 
 
 WAYS: Mapping[str, Callable[[Layout, list[str]], list[str]]] = {

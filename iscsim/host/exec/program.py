@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
-__all__ = ["run_program"]
+__all__ = ["Signals", "run_program"]
 
 _BECOME_SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: who loses his parent becomes ours (prctl(2))."""
@@ -21,21 +22,65 @@ GRACE_S = 2.0
 _HARDER = {signal.SIGINT: signal.SIGTERM, signal.SIGTERM: signal.SIGKILL, signal.SIGHUP: signal.SIGKILL}
 
 
-async def run_program(command: Sequence[str], environment: Mapping[str, str]) -> int:
+class Signals:
+    """What SIGINT, SIGTERM and SIGHUP do while this context lasts, in the task that has made it.
+
+    While there is a program they go to it; if it does not end, harder ones follow, but for Ctrl-C on a
+    terminal, with which programs do what they like. Before and after, they cancel the task; `number` is the
+    one that did.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.number: int | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def __enter__(self) -> Self:
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        for number in _HARDER:
+            self._loop.add_signal_handler(number, self._hear, number)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.forget()
+        for number in _HARDER:
+            self._loop.remove_signal_handler(number)
+
+    def forget(self) -> None:
+        """The program has ended."""
+        self.process = None
+        for timer in self._timers:
+            timer.cancel()
+
+    def _hear(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self._send(number)
+        elif self._task is not None:
+            self.number = number
+            self._task.cancel()
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        harder = _HARDER.get(number)
+        if harder is not None and not (number == signal.SIGINT and sys.stdin.isatty()):
+            self._timers.append(self._loop.call_later(GRACE_S, self._send, harder))
+
+
+async def run_program(command: Sequence[str], environment: Mapping[str, str], signals: Signals) -> int:
     """Run it to its end; its exit code, 128 and the number of the signal that ended it.
 
-    SIGTERM, SIGHUP and SIGINT go to the program; if it does not end, harder ones follow, but for Ctrl-C on a
-    terminal, with which programs do what they like. What it leaves running is killed.
-
-    Raises OSError when it cannot be started.
+    What it leaves running is killed. Raises OSError when it cannot be started.
     """
     _become_subreaper()
     known = _children()
-    process = _start(command, environment)
+    process = signals.process = _start(command, environment)
     try:
-        with _passing_on(process):
-            code = await asyncio.to_thread(process.wait)
+        code = await asyncio.to_thread(process.wait)
     finally:
+        signals.forget()
         await _end_descendants(known)
     return 128 - code if code < 0 else code
 
@@ -48,31 +93,6 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
 def _become_subreaper() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
-
-
-@contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    timers: list[asyncio.TimerHandle] = []
-
-    def send(number: signal.Signals) -> None:
-        if process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
-        harder = _HARDER.get(number)
-        if harder is not None and not (number == signal.SIGINT and sys.stdin.isatty()):
-            timers.append(loop.call_later(GRACE_S, send, harder))
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, send, number)
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 # -- what it leaves running ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -136,7 +137,9 @@ class _Conversation:
 
     async def _execute(self, argv: list[str]) -> CommandResult:
         try:
-            return await self._host.execute(*argv, stdin=_Once(self._input))
+            result = await self._host.execute(*argv, stdin=_Once(self._input))
+            logger.info("%s: exit code %d", shlex.join(argv), result.exit_code)
+            return result
         except FileNotFoundError:
             return CommandResult(_NOT_FOUND, b"", os.fsencode(f"{argv[0]}: command not found\n"))
         except (ValueError, asyncio.IncompleteReadError, ConnectionError):
