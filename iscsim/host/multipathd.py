@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError, ISCSIError
@@ -22,6 +23,8 @@ logger = logging.getLogger("iscsim.host")
 WWIDS = "/etc/multipath/wwids"
 _WWIDS_HEAD = b"# Multipath wwids, Version : 1.0\n# Valid WWIDs:\n"
 _KNOWN_ONLY = "strict"
+_FAST_IO_FAIL_S = 5.0
+"""multipath-tools' default, as the recording has it."""
 _ALWAYS = ("no", "off", "greedy")
 
 
@@ -130,11 +133,20 @@ class Multipathd:
             except (ConfigError, ISCSIError) as error:
                 logger.warning("multipathd: %s: %s", path.name, error)
                 continue
+            if device is not None:
+                self._shorten_recovery(path.name)
             if device is not None and not known:
                 self._name(device)
                 self.add_wwid(device.wwn)
         self._host.changed()
         return device
+
+    def _shorten_recovery(self, name: str) -> None:
+        """The session behind a path gives up soon: multipathd writes its fast_io_fail_tmo to recovery_tmo."""
+        disk = self._host.kernel.disks.get(name)
+        session = disk.adapter.session if disk is not None else None
+        if session is not None:
+            session.settings = replace(session.settings, replacement_timeout=_FAST_IO_FAIL_S)
 
     def _name(self, device: MultipathDevice) -> None:
         if self._host.settings.user_friendly_names:
