@@ -14,12 +14,7 @@ from iscsim.errors import ConfigError
 if TYPE_CHECKING:
     from iscsim.lab.scenario import Scenario
 
-host = typer.Typer(
-    name="host",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Run unmodified programs on an emulated Linux host.",
-)
+host = typer.Typer(name="host", no_args_is_help=True, rich_markup_mode=None)
 
 
 @host.callback()
@@ -33,10 +28,10 @@ def _group() -> None:
 
 @host.command(name="exec", context_settings={"allow_interspersed_args": False})
 def exec_(
-    command: Annotated[list[str], typer.Argument(metavar="-- CMD [ARG]...", help="The program.")],
+    command: Annotated[list[str], typer.Argument(metavar="CMD", help="The program, after --.")],
     lab: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml", help="A scenario: its targets, hosts and faults; steps are left."),
+        typer.Option(metavar="FILE.toml", help="A scenario: its targets, hosts and faults, not its steps."),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--host", metavar="NAME", help="Which host of it; the first, without.")

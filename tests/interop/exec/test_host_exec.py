@@ -88,13 +88,23 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+REASONS: dict[tuple[str, ...], str] = {}
+"""Why this machine does not allow it, by options; empty when it does."""
+
+
+def skip_unless_allowed(host_exec: Exec, *words: str) -> None:
+    if words not in REASONS:
+        trial = host_exec(*words, "--", "true", code=None)
+        REASONS[words] = trial.stderr.strip() if trial.returncode == 3 else ""
+    if REASONS[words]:
+        pytest.skip(REASONS[words])
+
+
 @pytest.fixture
 def host_exec(temporary: Path) -> Iterator[Exec]:
     """Skips where the kernel forbids; whatever happens, nothing is left behind."""
     found = Exec(temporary)
-    trial = found("--", "true", code=None)
-    if trial.returncode == 3:
-        pytest.skip(trial.stderr.strip())
+    skip_unless_allowed(found)
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     yield found
     assert [each.name for each in temporary.iterdir() if each.name.startswith("iscsim-host")] == []
@@ -104,10 +114,9 @@ def host_exec(temporary: Path) -> Iterator[Exec]:
 
 @pytest.fixture(params=["unshare", "bwrap", "proot"])
 def way(request: pytest.FixtureRequest, host_exec: Exec) -> Sequence[str]:
-    trial = host_exec("--way", request.param, "--", "true", code=None)
-    if trial.returncode == 3:
-        pytest.skip(trial.stderr.strip())
-    return ["--way", request.param, "--"]
+    words = ("--way", request.param)
+    skip_unless_allowed(host_exec, *words)
+    return [*words, "--"]
 
 
 def test_a_shell_attaches_and_reads(host_exec: Exec, way: Sequence[str]) -> None:
