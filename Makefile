@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
 
-.PHONY: help demo test simulate kills check interop osbrick conformance bench fuzz format clean peers
+.PHONY: help demo test simulate soak kills check interop osbrick conformance bench fuzz format clean peers
 
 help:            ## Show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ test: $(STAMP)   ## Run the tests that need nothing but this clone
 
 simulate: $(STAMP) ## Play the mixed scenario with 200 seeds
 	ISCSIM_SEEDS=200 $(BIN)/pytest -n auto -q tests/simulation
+
+soak: $(STAMP) peers  ## Kill a path of tgt for a minute; try every network, TCP and session fault with 100 seeds
+	ISCSIM_SOAK_SECONDS=60 $(BIN)/pytest -q -s tests/interop/test_soak_on_tgt.py
+	ISCSIM_SEEDS=100 $(BIN)/pytest -n auto -q tests/simulation/test_soak.py tests/simulation/test_paths.py -o timeout=1800 -o faulthandler_timeout=0
 
 kills: $(STAMP)  ## End a target with kill -9 at 500 moments of a storm of changes
 	ISCSIM_KILLS=500 $(BIN)/pytest -q tests/target/administration/test_killed.py -o faulthandler_timeout=0

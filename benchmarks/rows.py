@@ -50,8 +50,8 @@ ROWS = (
     Row("read-1m-8", "read 1 MiB sequential, depth 8", Load.READ, MIB, 8, 2.5),
     Row("read-4k-1", "read 4 KiB random, depth 1", Load.READ, 4 * KIB, 1, 1.0, random=True),
     Row("write-128k-8", "write 128 KiB sequential, depth 8", Load.WRITE, 128 * KIB, 8, 1.5),
-    Row("initiator-4k-32", "initiator 4 KiB random, depth 32", Load.INITIATOR, 4 * KIB, 32, 0.4, random=True),
-    Row("initiator-128k-8", "initiator 128 KiB sequential, depth 8", Load.INITIATOR, 128 * KIB, 8, 0.8),
+    Row("initiator-4k-32", "initiator 4 KiB random, depth 32", Load.INITIATOR, 4 * KIB, 32, 0.6, random=True),
+    Row("initiator-128k-8", "initiator 128 KiB sequential, depth 8", Load.INITIATOR, 128 * KIB, 8, 0.9),
     Row("pcap-4k-32", "--pcap, read 4 KiB random, depth 32", Load.CAPTURE, 4 * KIB, 32, 0.5, random=True),
     Row("pcap-128k-8", "--pcap, read 128 KiB sequential, depth 8", Load.CAPTURE, 128 * KIB, 8, 0.7),
 )

@@ -27,7 +27,8 @@ ALL = [ROOT / "README.md", *PAGES]
 API = (DOCS / "reference" / "python-api.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 END_OF_COMMAND = {"|", "||", "&&", ";", "&", ">", ">>", "<"}
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMAND_LINE: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {name: COMMAND_LINE.get_command(None, name) for name in COMMAND_LINE.commands}
 
 
 def name(page: Path) -> str:

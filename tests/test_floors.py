@@ -32,6 +32,7 @@ SHELLS |= {
     "initiator.sd_probe",
     "initiator.scsi_command",
     "initiator.command_queue",
+    "initiator.command_room",
     "initiator.command_watch",
     "initiator.error_handling",
 }

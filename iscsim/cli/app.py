@@ -3,81 +3,95 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
+import typer.main
 
 from iscsim import __version__
-from iscsim.cli.config import config
-from iscsim.cli.demo import demo
 from iscsim.cli.errors import ExitCode, report
-from iscsim.cli.faults import fault
-from iscsim.cli.host import host
-from iscsim.cli.initiator import discover, inquiry, luns, read, write
-from iscsim.cli.load import io
-from iscsim.cli.rtstool import PASSED_ON, rtstool
-from iscsim.cli.run import run
-from iscsim.cli.serve import serve
-from iscsim.cli.sessions import attach, detach, login, logout, paths, rescan, sessions
-from iscsim.cli.target import target
-from iscsim.cli.top import top
+from iscsim.cli.rtstool import PASSED_ON
 
-Command = Callable[..., Any] | typer.Typer
-COMMANDS: dict[str, tuple[Command, ...]] = {
-    "Serve a target, change it, break it, watch a whole world": (
-        demo,
-        serve,
-        target,
-        top,
-        rtstool,
-        fault,
-        config,
-        run,
-        host,
-    ),
-    "Run a program on an emulated host": (host,),
-    "Log in, do one thing, log out": (discover, luns, inquiry, read, write, io),
-    "Sessions that stay": (login, sessions, rescan, paths, logout, attach, detach),
+COMMANDS: dict[str, dict[str, str]] = {
+    "Serve a target, change it, break it, watch a whole world": {
+        "demo": "demo",
+        "serve": "serve",
+        "target": "target",
+        "top": "top",
+        "rtstool": "rtstool",
+        "fault": "faults",
+        "config": "config",
+        "run": "run",
+    },
+    "Run a program on an emulated host": {"host": "host"},
+    "Log in, do one thing, log out": {
+        "discover": "initiator",
+        "luns": "initiator",
+        "inquiry": "initiator",
+        "read": "initiator",
+        "write": "initiator",
+        "io": "load",
+    },
+    "Sessions that stay": {
+        "login": "sessions",
+        "sessions": "sessions",
+        "rescan": "sessions",
+        "paths": "sessions",
+        "logout": "sessions",
+        "attach": "sessions",
+        "detach": "sessions",
+    },
 }
-"""Every command, or group of commands, under the heading that the help shows it with."""
-
-
+"""Every command, or group of commands, under the heading that the help shows it with: the module of
+`iscsim.cli` that has it under this name. It is imported when the command is called, or the help."""
+_MODULES = {name: module for members in COMMANDS.values() for name, module in members.items()}
 _WHOLE = 400
 """Characters: no first sentence of a help is cut."""
 
 
-class GroupedHelp(typer.core.TyperGroup):
-    """The root: its help shows the commands under their headings."""
+class Commands(typer.core.TyperGroup):
+    """The root: it makes a command when it is asked for, and its help shows all under their headings."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(_MODULES)  # whose names are suggested, too
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """None when there is no such command."""
+        if cmd_name in self.commands and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _made(cmd_name)
+        return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """In place of one long list."""
-        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        for heading, members in COMMANDS.items():
-            names = [_name(member) for member in members]
-            rows = [(name, each.get_short_help_str(_WHOLE)) for name in names if (each := commands[name])]
+        for heading, names in COMMANDS.items():
+            rows = [(name, self.get_command(ctx, name).get_short_help_str(_WHOLE)) for name in names]
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
 
-def _name(command: Command) -> str:
-    return str(command.info.name) if isinstance(command, typer.Typer) else command.__name__
+def _made(name: str) -> Any:
+    """What typer makes of a command, or of a group of them."""
+    command = getattr(import_module(f"iscsim.cli.{_MODULES[name]}"), name)
+    alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    if isinstance(command, typer.Typer):
+        alone.add_typer(command, name=name)
+    else:
+        alone.command(name, context_settings=PASSED_ON if name == "rtstool" else None)(command)
+    return typer.main.get_group(alone).commands[name]
 
 
 app = typer.Typer(
     name="iscsim",
-    cls=GroupedHelp,
+    cls=Commands,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (each for members in COMMANDS.values() for each in members):
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_name(_command))
-    else:
-        app.command(context_settings=PASSED_ON if _command is rtstool else None)(_command)
 
 
 def _version(wanted: bool) -> None:

@@ -44,5 +44,7 @@ def ask(control: Path | None, method: str, **params: Any) -> Any:
     except ControlError as error:
         raise ControlFailed(str(error)) from None
     except OSError as error:
-        hint = "" if control is not None else " (--control or $ISCSIM_CONTROL names another socket)"
-        raise EnvironmentFailure(f"{path}: {reason_of(error)}{hint}") from error
+        where = "--control auto" if control is None else f"--control {path}"
+        other = "; --control or $ISCSIM_CONTROL names another socket" if control is None else ""
+        reason = f"no target answers at {path}: {reason_of(error)}"
+        raise EnvironmentFailure(f"{reason} (iscsim serve {where} starts one{other})") from error

@@ -160,9 +160,10 @@ def inquiry(
     if json:
         print_json(description)
         return
+    width = max(map(len, description), default=0) + 1
     for key, value in description.items():
         for line in value if isinstance(value, list) else [value]:
-            print(f"{key.replace('_', ' ') + ':':<24} {cell(line)}")
+            print(f"{key.replace('_', ' ') + ':':<{width}} {cell(line)}".rstrip())
 
 
 def _page_number(text: str) -> int:

@@ -40,6 +40,7 @@ def _standard(lun: int, inquiry: StandardInquiry) -> dict[str, Any]:
         "device_type": _name(DeviceType, answer["device_type"]),
         "qualifier": _name(Qualifier, answer["qualifier"]),
         "version_descriptors": [_name(VersionDescriptor, code) for code in answer["version_descriptors"]],
+        "vendor_specific": answer["vendor_specific"].hex(),
     }
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_NO_LIMIT = 10_000
+NO_LIMIT = 10_000
 """Columns: more than any table has (iSCSI names have up to 223)."""
 
 
@@ -39,7 +39,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     for row in rows:
         table.add_row(*(cell(row[column]) for column in columns))
     # names are there to be copied: a line too long is the terminal's to wrap, nothing is to be cut
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_NO_LIMIT)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=NO_LIMIT)
     console.print(table)
 
 

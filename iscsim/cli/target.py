@@ -11,7 +11,7 @@ import typer
 
 from iscsim.cli.arguments import JSONOption
 from iscsim.cli.control import ControlOption, ask
-from iscsim.cli.output import print_json, print_rows, printable
+from iscsim.cli.output import cell, print_json, print_rows, printable
 from iscsim.errors import ConfigError
 from iscsim.target.administration.methods import METHODS, Method
 from iscsim.target.administration.parameters import REQUIRED, Flag, Number, Object, Parameter, Text
@@ -128,11 +128,15 @@ def _pairs(parameter: Parameter, texts: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _without_stray_secrets(method: Method, given: dict[str, Any]) -> dict[str, Any]:
-    """A secret that just lies in the environment is for when there is a user."""
+    """A secret that just lies in the environment is for when there is a user. Raises ConfigError for a user
+    without a secret."""
     if "user" in given:
         for user, password in (("user", "password"), ("mutual_user", "mutual_password")):
             if not given[user]:
                 given[password] = None if given[user] is None else ""
+            elif not given[password]:
+                variable = f"ISCSIM_CHAP_{password.upper()}"
+                raise ConfigError(f"--{user.replace('_', '-')} needs its CHAP secret, in ${variable}")
     return given
 
 
@@ -200,7 +204,7 @@ def _tree(value: dict[str, Any], indent: str = "") -> Iterator[str]:
                 yield f"{indent}{name.removesuffix('s')}"
                 yield from _tree(row, f"{indent}  ")
         elif each not in (None, "", []):
-            yield f"{indent}{name.replace('_', ' '):<20}{printable(str(each))}"
+            yield f"{indent}{name.replace('_', ' '):<23} {cell(each)}"
 
 
 def _add_commands() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from iscsim.cli.arguments import JSONOption
 from iscsim.cli.control import ControlOption, ask
-from iscsim.cli.output import print_json, printable
+from iscsim.cli.output import NO_LIMIT, print_json, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,7 +106,9 @@ class Watch:
 def _print(frame: Frame) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    # a pipe is as wide as it takes: what reads it looks for whole names
+    width = None if sys.stdout.isatty() else NO_LIMIT
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=width is not None, width=width)
     console.print(draw(frame))
 
 
@@ -163,7 +165,7 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> RenderableT
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=True, min_width=len(column))
     for row in rows[:_MOST_ROWS]:
         table.add_row(*(printable(cell) for cell in row))
     if len(rows) > _MOST_ROWS:

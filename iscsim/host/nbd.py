@@ -124,7 +124,7 @@ class NBDServer:
         try:
             device = await _Negotiation(self._exports(), reader, writer).run()
             if device is not None:
-                await _Transmission(device, reader, writer).run()
+                await _transmit(device, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client has gone; there is nobody to tell
         except ValueError as error:
@@ -221,6 +221,16 @@ def _flags(device: Blocks) -> int:
     return _HAS_FLAGS | _SEND_FLUSH | _SEND_FUA | (_READ_ONLY if device.read_only else 0)
 
 
+async def _transmit(device: Blocks, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve requests until the client leaves. What ended it comes wrapped by a task group."""
+    try:
+        await _Transmission(device, reader, writer).run()
+    except* (asyncio.IncompleteReadError, ConnectionError):
+        logger.debug("NBD client: gone without a word")
+    except* ValueError as errors:
+        logger.warning("NBD client: %s", errors.exceptions[0])
+
+
 class _Transmission:
     """Requests and replies: several at once, each reply as it is ready."""
 
@@ -256,13 +266,12 @@ class _Transmission:
         except (ISCSIError, SCSIError, OSError) as failure:
             logger.warning("NBD request at %d: %s", request.offset, failure)
             error = _EIO
-        finally:
-            self._room.release()
         self._writer.write(_REPLY.pack(_SIMPLE_REPLY_MAGIC, error, request.cookie))
         if data:
             self._writer.write(data)
         with suppress(ConnectionError):  # the loop in run() finds out
             await self._writer.drain()
+        self._room.release()  # not before: who reads no replies gets no more of them made
 
     async def _execute(self, request: _Request) -> bytes | bytearray | memoryview:
         device = self._device

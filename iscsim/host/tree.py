@@ -7,6 +7,7 @@ moment, made again only after the model has changed.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import posixpath
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 __all__ = ["Directory", "Entry", "File", "Link", "Node", "Source", "Tree"]
 
+logger = logging.getLogger("iscsim.host")
 _MAX_LINKS = 40
 """As many as Linux follows in one path."""
 
@@ -65,6 +67,9 @@ class Tree:
         self._names: dict[str, dict[str, None]] = {"/": {}}
         for source in sources:
             for path, entry in source():
+                if posixpath.normpath(path) != path or "\0" in path:
+                    logger.warning("%.200r is no path of a file", path)  # a name came from a target
+                    continue
                 self._add(path, entry)
 
     def _add(self, path: str, entry: Entry) -> None:

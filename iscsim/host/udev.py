@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -127,9 +128,9 @@ class Udev:
         for device in maps:
             name = f"dm-{device.minor}"
             yield f"/dev/{name}", Node(name, DEVICE_MAPPER_MAJOR, device.minor or 0)
-            yield f"/dev/mapper/{device.alias}", Link(f"../{name}")
+            yield f"/dev/mapper/{_mangled(device.alias)}", Link(f"../{name}")
             for link in (f"dm-name-{device.alias}", f"dm-uuid-mpath-{device.wwn}"):
-                owners[f"/dev/disk/by-id/{link}"] = name
+                owners[f"/dev/disk/by-id/{_fit_for_a_link(link)}"] = name
             for disk in self._links:
                 if any(path.name == disk.name for path in device.paths):
                     for link in self._links[disk][1:]:
@@ -158,7 +159,20 @@ def _by_id(disk: Disk, page_83: bytes, page_80: bytes) -> list[str]:
         names.append("scsi-S" + "_".join(word.strip().replace(" ", "_") for word in words))
     wwn = next((name[6:] for name in names if name.startswith(("scsi-35", "scsi-36"))), "")
     names += [f"wwn-0x{wwn}"] if wwn else []
-    return [f"/dev/disk/by-id/{name}" for name in dict.fromkeys(names)]
+    return [f"/dev/disk/by-id/{_fit_for_a_link(name)}" for name in dict.fromkeys(names)]
+
+
+_NOT_IN_LINKS = re.compile(r"[^0-9A-Za-z#+\-.:=@_]")
+
+
+def _fit_for_a_link(name: str) -> str:
+    """As udev: what a unit says of itself names a file, and leads nowhere else."""
+    return _NOT_IN_LINKS.sub("_", name)
+
+
+def _mangled(alias: str) -> str:
+    """The name of a map under /dev/mapper: libdevmapper writes what fits no name in hexadecimal."""
+    return _NOT_IN_LINKS.sub(lambda found: f"\\x{ord(found[0]):02x}", alias)
 
 
 def _scsi_name(designator: Designator) -> str:

@@ -66,6 +66,7 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._buffer: bytearray | None = None  # held while part of a PDU waits in it, or views of it are lent
         self._view = memoryview(b"")
         self._start = self._filled = 0  # what in it has not been understood yet
+        self._limit = 0  # it is received into up to here
         self._room: memoryview | None = None
         self._find_room = core.framer.room
         self.loop = asyncio.get_running_loop()
@@ -99,12 +100,13 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         if filled == self._start and self.core.commands.goes_on:
             # within a long read the next data segment can go home too, once its header is here
             return self._view[filled : filled + _HEADERS_ONLY]
-        return self._view[filled:]
+        return self._view[filled : self._limit]
 
     def _hold(self, buffer: bytearray) -> None:
         self.core.framer.leaves_partial = True
         self.core.commands.lent = False
         self._buffer, self._view, self._start, self._filled = buffer, memoryview(buffer), 0, 0
+        self._limit = len(buffer)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the target: hand them to the core, send what it answers."""
@@ -125,18 +127,27 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
         self._flush_soon()
 
     def _make_room(self) -> None:
-        """Let the buffer go, or see to it that what was left of a PDU can be completed."""
-        view, start, end = self._view, self._start, self._filled
-        wanted = self.core.framer.left_wants if start < end else _MIN_RECEIVE_LENGTH
-        if start == end and not self.core.commands.lent:
+        """Let the buffer go, or see to it that what was left of a PDU can be completed.
+
+        A PDU that would not fit behind the one under way is not even begun there: nothing of it is moved.
+        """
+        wanted, left = self.core.framer.left_wants, self._filled - self._start
+        behind = len(self._view) - self._start
+        if not left and (not self.core.commands.lent or behind < max(wanted, _MIN_RECEIVE_LENGTH)):
             self._let_go()
-        elif len(view) - start < wanted:
-            left = view[start:end]
-            self._let_go()
-            if left:
-                self._hold(_BUFFERS.take(wanted))
-                self._view[: len(left)] = left
-                self._filled = len(left)
+            return
+        if left and behind < wanted:
+            self._move(wanted)
+            behind = len(self._view)
+        self._limit = self._start + wanted if left and behind < 2 * wanted else len(self._view)
+
+    def _move(self, wanted: int) -> None:
+        """Go on with what was left of a PDU in a buffer that has room for it."""
+        left = self._view[self._start : self._filled]
+        self._let_go()
+        self._hold(_BUFFERS.take(wanted))
+        self._filled = len(left)
+        self._view[: len(left)] = left
 
     def _let_go(self) -> None:
         if self._buffer is not None:
@@ -215,11 +226,11 @@ class InitiatorProtocol(asyncio.BufferedProtocol):
 
     def _settle(self, request: Request) -> None:
         """Give the future of ``request`` its result."""
-        future: asyncio.Future[Request] = request.context
+        future: asyncio.Future[None] = request.context
         if not future.done():  # its waiter may have been cancelled
             self._settled = True
             if request.error is None:
-                future.set_result(request)
+                future.set_result(None)  # not the request, which knows it: no cycle may keep its data
             else:
                 future.set_exception(request.error)
 

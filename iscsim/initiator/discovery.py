@@ -26,7 +26,7 @@ from iscsim.pdu.text import Pair, shown
 from iscsim.session.chap import Randomness
 from iscsim.session.keys import SessionType
 from iscsim.session.login import LoginConfig
-from iscsim.session.names import normalize_name
+from iscsim.session.names import MAX_NAME_LENGTH, normalize_name
 from iscsim.session.parameters import Wishes
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def parse_targets(pairs: list[Pair], asked: Portal) -> list[DiscoveredTarget]:
     """Targets from TargetName and TargetAddress pairs (RFC 7143 Appendix C).
 
     A target without an address is at the portal that was asked, one told twice has the portals of both.
-    Keys we do not know are passed over, addresses that are none are logged.
+    Keys we do not know are passed over, addresses that are none are logged, and so are names that would be
+    something else where they are shown, or made a path of.
 
     Raises:
         ConnectionFailed: an address before the first name.
@@ -124,12 +125,20 @@ def parse_targets(pairs: list[Pair], asked: Portal) -> list[DiscoveredTarget]:
     current: dict[Portal, None] | None = None
     for key, value in pairs:
         if key == "TargetName":
-            name, current = value, targets.setdefault(value, {})
+            name, current = value, targets.setdefault(value, {}) if _is_name(value) else {}
         elif key == "TargetAddress":
             if current is None:
                 raise ConnectionFailed(f"{asked} answered SendTargets with an address of no target")
             _add_portal(name, current, value)
     return [DiscoveredTarget(name, list(portals) or [asked]) for name, portals in targets.items()]
+
+
+def _is_name(name: str) -> bool:
+    """Looser than RFC 3722, as are the targets there are."""
+    if len(name) <= MAX_NAME_LENGTH and name.isprintable() and not set(name) & {" ", "/"} and name:
+        return True
+    logger.warning("TargetName %s is none", shown(name))
+    return False
 
 
 def _add_portal(name: str, portals: dict[Portal, None], address: str) -> None:

@@ -212,8 +212,10 @@ class LoginAttempts:
 
     async def _before_the_next(self, code: IscsiadmExitCode | None, failure: Exception) -> None:
         """Wait until the next attempt is due. Raises `InitialLoginFailed` when there is none."""
-        self.redirections.go_home()
         policy, now = self._policy, self._time()
+        if not policy.settings.initial_login_retry_max:  # nobody asked for patience: iscsid would wait first
+            raise self._given_up(code or IscsiadmExitCode.TRANS_TIMEOUT, failure) from None
+        self.redirections.go_home()
         step = policy.not_connected(now) if code is None else policy.failed(code, now, self._skew_s)
         while isinstance(step, Again) and not step.connect:
             await asyncio.sleep(step.at - self._time())
@@ -229,6 +231,8 @@ class LoginAttempts:
     def _given_up(self, code: IscsiadmExitCode, failure: Exception) -> InitialLoginFailed:
         first = self.attempts[0]
         passed, count = self._time() - first.began, len(self.attempts)
+        if not self._policy.settings.initial_login_retry_max:
+            return InitialLoginFailed(str(failure), code, self.attempts)
         return InitialLoginFailed(
             f"{self.one.config.target_name} at {first.portal}: ({code} - {code.words}) after {passed:.0f} s"
             f" and {count} attempt{'s' * (count > 1)}, the last one: {failure}",

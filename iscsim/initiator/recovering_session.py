@@ -22,6 +22,7 @@ from iscsim.initiator.client import (
     default_network,
     random_isid,
 )
+from iscsim.initiator.command_room import CommandRoom
 from iscsim.initiator.login_attempts import Attempts, LoginAttempts
 from iscsim.initiator.portal import Portal, parse_portal
 from iscsim.initiator.relogin import GivenUp, Relogin
@@ -87,7 +88,7 @@ class RecoveringSession(SCSIVerbs):
         self._relogin = Relogin(attempts, settings)
         self._loop = asyncio.get_running_loop()
         self._state = SessionState.FAILED
-        self._room = asyncio.Semaphore(settings.cmds_max)
+        self._room = CommandRoom(settings.cmds_max)
         self._settled = asyncio.Event()  # whether nobody has to wait: for commands, or for the next state
         self._recovery: asyncio.Task[None] | None = None
         self._replacement: asyncio.TimerHandle | None = None
@@ -160,7 +161,11 @@ class RecoveringSession(SCSIVerbs):
             TransportDisrupted: the connection was lost, the command may or may not have been executed.
             TransportFailed, CommandTimedOut, CommandAborted, TargetFailure: as `run`.
         """
-        async with self._room:
+        if self._room.free:
+            self._room.free -= 1
+        else:
+            await self._room.wait()
+        try:
             session = self._session
             if session is None or not session.is_open:
                 session = await self._admitted()
@@ -168,6 +173,8 @@ class RecoveringSession(SCSIVerbs):
                 return await session.run(task, timeout_s)
             except SessionFailed as error:
                 raise TransportDisrupted(str(error)) from None
+        finally:
+            self._room.leave()
 
     async def _admitted(self) -> Session:
         """The session, once there is one. Raises TransportFailed when there is none for too long."""

@@ -89,7 +89,9 @@ class MetricsServer:
                     head = await reader.readuntil(b"\r\n\r\n")
                     writer.write(self._response(head))
                     await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except TimeoutError:
+            writer.transport.abort()  # what it does not read would stay
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return  # it does not speak HTTP, or not in time
         except asyncio.CancelledError:
             return  # we end; see iscsim.net.rpc

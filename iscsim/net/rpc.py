@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,6 +109,7 @@ class RPCServer:
         except (ConnectionError, TimeoutError):
             return  # the caller went away: nobody to tell
         except asyncio.CancelledError:
+            writer.transport.abort()  # an answer nobody reads would stay
             return  # we end; nobody waits for this task but close(), and streams log one that was cancelled
         finally:
             self._conversations.pop(task, None)
@@ -146,6 +148,7 @@ class RPCServer:
             conversation.busy = True
             answer = await self._answer(line)
             if answer is not None:
+                conversation.busy, conversation.since = False, self._time()  # who does not read is silent too
                 await _send(writer, answer)
                 if answer.get("error", {}).get("code") == PARSE_ERROR:
                     return
@@ -155,13 +158,13 @@ class RPCServer:
 
     async def _answer(self, line: bytes) -> dict[str, Any] | None:
         try:
-            request = json.loads(line)
+            request = json.loads(line, parse_constant=_not_json)
         except (ValueError, RecursionError):
             return _error(None, PARSE_ERROR, "not JSON")
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             return _error(None, INVALID_REQUEST, "not a JSON-RPC 2.0 request")
         identity, params = request.get("id"), request.get("params", {})
-        if not isinstance(identity, str | int | float | None):
+        if not isinstance(identity, str | int | float | None) or identity in (inf, -inf):
             return _error(None, INVALID_REQUEST, "id must be text or a number")
         name = request["method"]
         method = self._methods.get(name)
@@ -199,6 +202,11 @@ async def _run(name: str, method: Method, params: dict[str, Any], identity: Any)
 async def _send(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
     await writer.drain()
+
+
+def _not_json(name: str) -> Any:
+    """Python reads and writes NaN and Infinity; JSON has none. Raises ValueError."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def _error(identity: Any, code: int, message: str) -> dict[str, Any]:

@@ -56,22 +56,25 @@ class Layout:
     ``construct`` is the definition, ``struct`` the derived packer; ``fields`` are the names in order.
     """
 
-    __slots__ = ("construct", "fields", "size", "struct")
+    __slots__ = ("_zeros", "construct", "fields", "size", "struct")
 
     def __init__(self, *fields: Any) -> None:
         self.construct: Final = construct.Struct(*fields)
         self.struct: Final = derive(self.construct)
         self.size: Final = self.struct.size
-        self.fields: Final = tuple(field.name for field in self.construct.subcons if field.name)
+        named = [field for field in self.construct.subcons if field.name]
+        self.fields: Final = tuple(field.name for field in named)
+        self._zeros: Final[dict[str, Any]] = {field.name: _zero(field) for field in named}
 
     def build(self, **values: Any) -> bytes:
         """The bytes of ``values``; what is not given is zero.
 
         Raises `KeyError` for a name that is not there.
         """
-        if not values.keys() <= set(self.fields):
+        found = self._zeros | values  # in the order of the fields, and then what is none
+        if len(found) > len(self.fields):
             raise KeyError(f"no such field: {sorted(values.keys() - set(self.fields))}")
-        return self.struct.pack(*(values.get(name, self._zero(name)) for name in self.fields))
+        return self.struct.pack(*found.values())
 
     def parse(self, data: bytes | bytearray | memoryview, offset: int = 0) -> dict[str, Any]:
         """The fields by name. Raises `ValueError` when ``data`` is shorter than the layout."""
@@ -96,9 +99,9 @@ class Layout:
         """See `masks`."""
         return masks(self.construct, byte)
 
-    def _zero(self, name: str) -> int | bytes:
-        field = next(field for field in self.construct.subcons if field.name == name)
-        return b"" if isinstance(field.subcon, construct.Bytes) else 0
+
+def _zero(field: Any) -> int | bytes:
+    return b"" if isinstance(field.subcon, construct.Bytes) else 0
 
 
 def pad_text(text: str, length: int) -> bytes:

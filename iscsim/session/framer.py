@@ -148,7 +148,10 @@ class Framer:
                         self.left, self.left_wants = end - start, offset + body_length - start
                         return
                     continue
-                pdu = self._with_data(pdu, memoryview(chunk)[offset : offset + body_length], data_length)
+                if self.data_digest:
+                    pdu = self._with_data(pdu, memoryview(chunk)[offset : offset + body_length], data_length)
+                else:  # as _with_data(), in one slice
+                    pdu.data = memoryview(chunk)[offset : offset + data_length]
                 offset += body_length
             yield pdu
 

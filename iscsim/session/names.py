@@ -11,7 +11,7 @@ MAX_NAME_LENGTH = 223
 DEFAULT_PORT = 3260
 """iSCSI's well-known port (RFC 7143 section 13.8)."""
 _FORMS = re.compile(
-    r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)*(:[^\s,\"'<>]+)?"
+    r"iqn\.\d{4}-(0[1-9]|1[0-2])\.[a-z0-9-]+(\.[a-z0-9-]+)*(:[^\s,\"'<>/]+)?"
     r"|eui\.[0-9a-f]{16}"
     r"|naa\.([0-9a-f]{32}|[0-9a-f]{16})"
 )
@@ -20,10 +20,14 @@ _FORMS = re.compile(
 def normalize_name(name: str) -> str:
     """The name in its one form: lower case (RFC 7143 section 4.2.7.2).
 
+    A slash, which RFC 3722 forbids too, would make a path of what hosts name after a target.
+
     Raises:
         ConfigError: it is not an iqn., eui. or naa. name of at most 223 bytes.
     """
     folded = name.strip().lower()
+    if not folded.isprintable():
+        raise ConfigError(f"not an iSCSI name: {name!r:.80}")
     if len(folded.encode()) > MAX_NAME_LENGTH:
         raise ConfigError(
             f"name of {len(folded.encode())} bytes, at most {MAX_NAME_LENGTH} are allowed: {folded[:40]!r}..."

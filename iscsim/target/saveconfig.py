@@ -197,7 +197,9 @@ class _Node:
         if kind is bool and type(value) is int and value in (0, 1):
             value = bool(value)
         if type(value) is not kind:
-            raise self.wrong(f"{key} is {value!r:.60}, not {_KINDS[kind]}")
+            raise self.wrong(f"{key} is {_shown(key, value)}, not {_KINDS[kind]}")
+        if isinstance(value, str) and (problem := _problem_of_text(key, value)):
+            raise self.wrong(f"{key}: {problem}")
         return value
 
     def number(self, key: str, most: int, default: Any = ...) -> int:
@@ -215,6 +217,22 @@ class _Node:
             yield node
 
 
+def _shown(key: str, value: Any) -> str:
+    """What a message may show: no secret, and nothing that may have one in it."""
+    if "password" in key or isinstance(value, list | dict):
+        return _KINDS.get(type(value), "something else")
+    return f"{value!r:.60}"
+
+
+def _problem_of_text(key: str, value: str) -> str | None:
+    if len(value) > _MAX_TEXT_LENGTH:
+        return f"{len(value)} characters, not up to {_MAX_TEXT_LENGTH}"
+    if "\0" in value or ("password" not in key and not value.isprintable()):
+        return "characters that cannot be shown"
+    return None
+
+
+_MAX_TEXT_LENGTH = 4096
 _KINDS = {str: "text", int: "a number", bool: "true or false", list: "a list", dict: "an object"}
 
 
@@ -250,8 +268,8 @@ def _read_ours(root: _Node) -> dict[str, Any]:
         *([node.get("personality", str)] if "personality" in node.value else []),
         *found["personalities"].values(),
     ):
-        if name not in PERSONALITIES:
-            raise node.wrong(f"personality {name!r:.60} ({hint(str(name), PERSONALITIES)})")
+        if not isinstance(name, str) or name not in PERSONALITIES:
+            raise node.wrong(f"personality {_shown('', name)} ({hint(str(name), PERSONALITIES)})")
     return found | ({"personality": node.value["personality"]} if "personality" in node.value else {})
 
 
@@ -288,7 +306,7 @@ def _read_storage_object(node: _Node, ours: Mapping[str, Any]) -> dict[str, Any]
         "attributes": attributes | groups,
     }
     if name in ours["wwns"]:
-        row["wwn"] = normalize_wwn(str(ours["wwns"][name]))
+        row["wwn"] = normalize_wwn(_Node(ours["wwns"], f"{OURS}.wwns").get(name, str))
     return row
 
 

@@ -19,6 +19,25 @@ def test_version_is_shown(cli: Any) -> None:
     assert (done.code, done.stdout, done.stderr) == (0, f"iscsim {__version__}\n", "")
 
 
+def test_only_the_module_of_the_command_is_loaded() -> None:
+    code = (
+        "import sys\nfrom iscsim.cli import main\ntry:\n    main(['luns', '--help'])\nexcept SystemExit:\n"
+        "    print([name for name in sys.modules if name.startswith('iscsim.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = done.stdout.splitlines()[-1]
+    assert "'iscsim.cli.initiator'" in loaded
+    assert [
+        name for name in ("serve", "target", "sessions", "load") if f"'iscsim.cli.{name}'" in loaded
+    ] == []
+
+
+def test_a_command_that_is_nearly_right_is_suggested(cli: Any) -> None:
+    cli("lunz").assert_failed(2, "Did you mean 'luns'?")
+
+
 def test_no_command_shows_the_list_and_is_a_usage_error(cli: Any) -> None:
     done = cli()
     assert (done.code, done.output) == (2, b"")

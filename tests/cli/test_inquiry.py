@@ -29,6 +29,11 @@ async def test_standard_data_has_codes_in_words(session: Any) -> None:
     assert "iscsi" in description["version_descriptors"]
 
 
+async def test_standard_data_can_be_json(session: Any) -> None:
+    description = await describe_inquiry(session, 1, None)
+    assert json.loads(json.dumps(description))["vendor_specific"] == ""
+
+
 async def test_page_00_lists_the_pages(session: Any) -> None:
     pages = (await describe_inquiry(session, 1, 0x00))["pages"]
     assert "0x83 device identification" in pages

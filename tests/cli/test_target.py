@@ -78,7 +78,7 @@ def test_every_method_has_a_command() -> None:
 def test_volume_is_made_seen_resized_and_taken_away(ask: Any, cli: Any) -> None:
     portal = make_volume(ask)
     assert ask("list").stdout == f"{NAME}\n"
-    assert f"name                {NAME}" in ask("show", NAME).stdout
+    assert f"name                    {NAME}\n" in ask("show", NAME).stdout
     shown = cli("luns", portal, NAME, "--initiator-name", HOST)
     assert "64 MiB" in shown.stdout
     assert ask("lun", "resize", NAME, 1, 0, "128M").code == 0
@@ -135,16 +135,34 @@ def test_configuration_is_saved_and_restored(
         (("tpg", "create", NAME, "--tag", 0), 2, "tag: expected 1 to 65535"),
         (("backstore", "create", "disk", "--size", "64X"), 2, "not a size"),
         (("backstore", "create", "disk", "--attribute", "x", "--size", "1M"), 2, "expected NAME=VALUE"),
+        (("backstore", "create", "disk", "--plugin", "fileio"), 2, "disk: fileio needs a path"),
+        (("backstore", "create", "disk", "--path", "/tmp/x"), 2, "disk: ramdisk has no path"),
         (("restore", "nothing.json"), 2, "No such file"),
         (("show",), 2, "TARGET"),
+        (("acl", "create", NAME, 1, HOST, "--user", "chapuser"), 2, "in $ISCSIM_CHAP_PASSWORD"),
+        (("tpg", "set", NAME, "--mutual-user", "us"), 2, "in $ISCSIM_CHAP_MUTUAL_PASSWORD"),
     ],
 )
 def test_mistakes_are_one_line(ask: Any, words: Any, code: int, what: str) -> None:
     ask(*words).assert_failed(code, what)
 
 
+def test_attribute_that_lio_does_not_have_is_refused(ask: Any) -> None:
+    make_volume(ask)
+    wrong = ask("tpg", "set", NAME, "--attribute", "authentification=0")
+    wrong.assert_failed(2, "unknown attribute 'authentification' (did you mean 'authentication'?)")
+    assert ask("tpg", "set", NAME, "--attribute", "login_timeout=20").code == 0
+
+
+def test_descriptions_keep_names_and_values_apart(ask: Any) -> None:
+    make_volume(ask)
+    assert "demo mode write protect 1" in " ".join(ask("show", NAME).stdout.split())
+
+
 def test_nobody_there_is_the_environments_fault(cli: Any) -> None:
-    cli("target", "list", "--control", "/nowhere/socket").assert_failed(3, "/nowhere/socket: No such file")
+    nobody = cli("target", "list", "--control", "/nowhere/socket")
+    nobody.assert_failed(3, "no target answers at /nowhere/socket: No such file")
+    assert "iscsim serve --control /nowhere/socket starts one" in nobody.stderr
 
 
 def test_socket_is_found_where_serve_puts_it(cli: Any) -> None:

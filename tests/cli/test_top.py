@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from iscsim.cli.top import Watch
+from iscsim.cli.top import Watch, _print
 
 SESSION = {"tsih": 7, "initiator": "iqn.a", "target": "iqn.b", "addresses": ["h:1"], "requests": 100}
 COUNTERS = {
@@ -67,6 +67,14 @@ def test_one_frame_shows_luns_and_faults(cli: Any, control: Path) -> None:
         assert word in done.stdout
     found = json.loads(cli("top", "--once", "--interval", "0.1", "--json", "--control", control).stdout)
     assert (found["sessions"], found["targets"]) == ([], ["iqn.2026-11.org.iscsim:disk"])
+
+
+def test_names_are_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "iqn.2010-10.org.openstack:" + "v" * 100
+    watch = Watch()
+    _print(watch.frame({**ANSWERS, "sessions": [{**SESSION, "initiator": name, "target": name}]}))
+    shown = capsys.readouterr().out
+    assert (shown.count(name), "tsih" in shown) == (2, True)
 
 
 def test_q_ends_it_and_leaves_the_terminal_as_it_was(control: Path) -> None:

@@ -25,7 +25,7 @@ class Disk:
 
     def __init__(self, size: int, *, read_only: bool = False, block_size: int = BLOCK) -> None:
         self.data, self.read_only, self.block_size = bytearray(size), read_only, block_size
-        self.flushes = 0
+        self.flushes = self.reads = 0
         self.bad: set[int] = set()
 
     @property
@@ -35,6 +35,7 @@ class Disk:
     async def read(self, lba: int, blocks: int) -> bytes:
         if self.bad & set(range(lba, lba + blocks)):
             raise SCSIError("medium error")
+        self.reads += 1
         data = bytes(self.data[lba * self.block_size : (lba + blocks) * self.block_size])
         await asyncio.sleep(0)
         return data
@@ -234,6 +235,35 @@ async def test_what_is_no_request_ends_the_connection_and_no_other(tmp_path: Pat
         assert await good.ask(0, 0, 512) == (0, bytes(512))
         bad.writer.close()
         good.writer.close()
+
+
+@pytest.mark.parametrize("last", [bytes(28), b"half of a request", b""], ids=["garbage", "half", "nothing"])
+async def test_however_a_client_leaves_nobody_is_alarmed(tmp_path: Path, last: bytes) -> None:
+    alarms: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: alarms.append(context))
+    async with asyncio.timeout(10), serving(tmp_path / "nbd", disk=Disk(4096)) as path:
+        client = await Client.connect(path)
+        await client.go(b"disk")
+        client.send(0, 7, 0, 512)
+        client.writer.write(last)
+        client.writer.write_eof()
+        await client.reader.read()
+        client.writer.close()
+    assert alarms == []
+
+
+async def test_who_reads_no_replies_gets_no_more_of_them_made(tmp_path: Path) -> None:
+    disk = Disk(4 << 20)
+    async with asyncio.timeout(10), serving(tmp_path / "nbd", disk=disk) as path:
+        client = await Client.connect(path)
+        await client.go(b"disk")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for cookie in range(100):
+            client.send(0, cookie, 0, 4 << 20)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert 0 < disk.reads < 40
+        client.writer.transport.abort()
 
 
 @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing (qemu-utils)")

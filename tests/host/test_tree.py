@@ -59,3 +59,9 @@ def test_errors_are_those_of_the_system_calls(tree: Tree, path: str, number: int
     with pytest.raises(OSError) as caught:
         tree.read(path)
     assert caught.value.errno == number
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../b", "a//b", "..", ".", "a\0b", ""])
+def test_name_that_leads_elsewhere_is_no_entry(name: str) -> None:
+    tree = Tree([lambda: [(f"/dev/disk/by-path/{name}", Link("../../sda")), ("/dev/sda", Node("sda", 8, 0))]])
+    assert list(tree) == ["/", "/dev", "/dev/sda"]

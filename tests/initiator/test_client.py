@@ -1,7 +1,9 @@
 """connect(): where it goes, what it asks for, and how it says that it did not work."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -11,10 +13,13 @@ from marks import rfc
 
 from iscsim.capture.recorder import Recorder
 from iscsim.errors import ConfigError, ConnectionFailed, LoginFailed, SessionFailed
+from iscsim.initiator.buffers import BUFFER_LENGTH
 from iscsim.initiator.client import InitiatorProtocol, connect
 from iscsim.initiator.connection import InitiatorConnection
+from iscsim.initiator.task import CommandTask
 from iscsim.net.network import Address
 from iscsim.net.runner import new_event_loop
+from iscsim.scsi import cdb as commands
 from iscsim.session.chap import ChapConfig, ChapCredential
 from iscsim.session.login import RedirectLogin
 from iscsim.session.parameters import Wishes
@@ -300,3 +305,60 @@ async def test_what_was_read_stays_what_it_was_while_more_is_read(target: Any, b
         for _ in range(2):
             answers = await asyncio.gather(*(session.read(1, lba, blocks) for lba in lbas))
             assert [lba for lba, answer in zip(lbas, answers, strict=True) if answer != pieces[lba]] == []
+
+
+async def test_a_command_that_has_ended_is_gone_with_its_last_user(target: Any) -> None:
+    """Not when the garbage collector comes by: until then nobody could receive into its buffer again."""
+    async with connect(target.portal, target.name) as session:
+        gc.disable()
+        try:
+            task = CommandTask(session.lun_of(1), commands.read_10(0, 256), data_in_length=256 * 512)
+            ended = weakref.ref(await session.run(task))
+            del task
+            assert ended() is None
+        finally:
+            gc.enable()
+
+
+@pytest.fixture
+async def receiving(new_core: Callable[..., InitiatorConnection]) -> Callable[..., int]:
+    """Receives into a protocol of whose PDUs somebody holds views: says how much it would take next."""
+    protocol = InitiatorProtocol(new_core(), None)
+    framer = protocol.core.framer
+
+    def receive(length: int, *, left: int, wants: int) -> int:
+        def understand(data: memoryview, now: float) -> None:
+            protocol.core.commands.lent = True
+            framer.left, framer.left_wants = left, wants
+
+        protocol.core.receive_data = understand  # type: ignore[assignment, method-assign]
+        assert len(protocol.get_buffer(-1)) >= length
+        protocol.buffer_updated(length)
+        return len(protocol.get_buffer(-1))
+
+    return receive
+
+
+LONG = 48 + (128 << 10)
+
+
+def test_a_pdu_is_received_to_its_end_only_where_the_next_would_not_fit_behind(
+    receiving: Callable[..., int],
+) -> None:
+    assert receiving(6 * LONG + 100, left=100, wants=LONG) == LONG - 100
+    assert receiving(LONG - 1000, left=LONG - 900, wants=LONG) == 900
+    assert receiving(900, left=0, wants=LONG) == BUFFER_LENGTH
+
+
+def test_with_room_for_the_next_as_much_is_received_as_there_is_room(receiving: Callable[..., int]) -> None:
+    assert receiving(5 * LONG + 100, left=100, wants=LONG) == BUFFER_LENGTH - 5 * LONG - 100
+    assert receiving(100, left=200, wants=LONG) == BUFFER_LENGTH - 5 * LONG - 200
+    assert receiving(LONG - 200, left=0, wants=LONG) == BUFFER_LENGTH - 6 * LONG
+
+
+def test_what_was_left_without_room_goes_on_in_another_buffer(receiving: Callable[..., int]) -> None:
+    assert receiving(7 * LONG + 100, left=100, wants=LONG) == BUFFER_LENGTH - 100
+
+
+def test_a_pdu_longer_than_a_buffer_gets_one_of_its_own(receiving: Callable[..., int]) -> None:
+    assert receiving(48, left=48, wants=2 * BUFFER_LENGTH) == 2 * BUFFER_LENGTH - 48

@@ -104,3 +104,12 @@ def test_as_many_addresses_as_an_answer_holds() -> None:
 def test_address_of_no_target_is_an_error() -> None:
     with pytest.raises(ConnectionFailed, match="an address of no target"):
         parse_targets([("TargetAddress", "10.0.0.1:3260,1")], ASKED)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "iqn.2026-11.a:../../etc/x", "iqn.2026-11.a:\x1b[2J", "iqn.2026-11.a:\nnode.x = y", "x" * 65536],
+)
+def test_what_is_no_name_of_a_target_is_passed_over(name: str) -> None:
+    told = [("TargetName", name), ("TargetAddress", "10.0.0.1:3260,1"), ("TargetName", "iqn.2026-11.a:good")]
+    assert [each.name for each in parse_targets(told, Portal("10.0.0.9"))] == ["iqn.2026-11.a:good"]

@@ -11,7 +11,10 @@ from initiator.incident import BLACKHOLE, CLOSING, GOOD, SILENT, TARGET, Row, St
 
 import iscsim
 from iscsim.initiator import InitialLoginFailed, InitialLoginSettings, LoginAttempt, exit_code_of
+from iscsim.initiator.recovering_session import log_in
+from iscsim.initiator.settings import NodeSettings
 from iscsim.net.conditions import CLEAR
+from iscsim.net.memory import MemoryNetwork
 from iscsim.net.virtual_loop import VirtualLoop
 
 Body = Callable[[StoragePortals], Awaitable[Any]]
@@ -264,3 +267,17 @@ def test_who_stops_waiting_leaves_no_connection() -> None:
         assert (world.network.connecting, list(world.network.transports)) == ({}, [])
 
     in_virtual_time(main)
+
+
+def test_login_without_patience_gives_up_at_once_and_says_why() -> None:
+    async def main() -> str:
+        network = MemoryNetwork()
+        network.add_host("array", "10.245.47.95")
+        compute = network.add_host("compute", "10.245.47.10")
+        settings = NodeSettings(initial_login_retry_max=0)
+        with pytest.raises(InitialLoginFailed) as caught:
+            await log_in("10.245.47.95:3299", TARGET, settings=settings, network=compute)
+        assert now() < 1
+        return str(caught.value)
+
+    assert in_virtual_time(main) == "cannot connect to 10.245.47.95:3299: Connection refused"

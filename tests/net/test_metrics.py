@@ -88,3 +88,16 @@ async def test_garbage_is_closed(where: tuple[str, int], garbage: bytes) -> None
 async def test_silent_one_is_cut_off(where: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iscsim.net.metrics._TIMEOUT_S", 0.01)
     assert await get(where, b"") == b""
+
+
+async def test_nothing_is_kept_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iscsim.net.metrics._TIMEOUT_S", 0.05)
+    monkeypatch.setattr("iscsim.net.metrics.exposition", lambda counters: "x" * (16 << 20))
+    server = MetricsServer(lambda: COUNTERS)
+    reader, writer = await asyncio.open_connection(*await server.start("127.0.0.1", 0), limit=1024)
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    await asyncio.sleep(0.2)
+    assert len(await reader.read()) < 16 << 20
+    writer.close()
+    await writer.wait_closed()
+    await server.close()

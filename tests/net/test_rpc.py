@@ -234,3 +234,25 @@ async def test_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(FileExistsError, match="no socket"):
         await RPCServer(tmp_path / "disk.img", {}).start()
     assert (tmp_path / "disk.img").read_bytes() == b"precious"
+
+
+async def test_who_does_not_read_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iscsim.net.rpc._SILENCE_S", 0.0)
+
+    async def large() -> str:
+        return "x" * (8 << 20)
+
+    server = RPCServer(tmp_path / "socket", {"large": large, "add": add}, max_conversations=1)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "socket", limit=64)
+    writer.write(b'{"id": 1, "method": "large"}\n')
+    await reader.read(1)  # it is being answered
+    assert await ask(tmp_path / "socket", "add", first=1, second=2) == 3
+    writer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999"])
+async def test_number_that_json_does_not_have_is_not_echoed(path: Path, number: bytes) -> None:
+    answer = await exchange(path, b'{"id": %b, "method": "add"}' % number)
+    assert (answer["id"], answer["error"]["code"]) in ((None, PARSE_ERROR), (None, INVALID_REQUEST))

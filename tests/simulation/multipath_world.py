@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from iscsim.errors import ISCSIError
 from iscsim.faults.seeds import stream_of
 from iscsim.faults.write_model import Difference, WriteModel
+from iscsim.initiator.device_state import HCTL
 from iscsim.initiator.multipath import MultipathDaemon, MultipathDevice, Path
+from iscsim.initiator.scsi_device import SCSIDevice
 from iscsim.initiator.settings import NodeSettings
 from iscsim.lab import Lab, LiveTarget
 
-__all__ = ["PORTALS", "Load", "multipath"]
+__all__ = ["PORTALS", "Load", "World", "all_paths_are_back", "multipath"]
 
 PORTALS = ["10.245.47.95:3260", "10.245.47.96:3260"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -30,25 +32,34 @@ async def multipath(
     release: str = "0.9.4",
     replacement_timeout: int = 15,
     names: Sequence[str] = (),
+    disks: bool = False,
+    portals: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> AsyncIterator[tuple[MultipathDaemon, MultipathDevice]]:
     """Log in through every portal, scan, and have a daemon make the map of ``lun``.
 
-    ``names`` are those of the paths, ``"2:0:0:197 sdd"``; as a host would number them, without.
+    ``names`` are those of the paths, ``"2:0:0:197 sdd"``; as a host would number them, without. With
+    ``disks`` a path is a SCSI device, as on a Linux host, and not its session. ``portals`` are what the
+    target's are called, such as a name. ``settings`` are those of the nodes.
     """
     host = lab.host("compute")
-    settings = NodeSettings(replacement_timeout=replacement_timeout)
+    node = NodeSettings(**{"replacement_timeout": replacement_timeout} | dict(settings or {}))
     sessions = []
     async with MultipathDaemon(release=release, overrides=overrides) as daemon:
         try:
             for number, portal in enumerate(target.portals):
-                session = await host.log_in(target.name_at(portal), portal, settings=settings)
+                where = portals[number] if portals else portal
+                session = await host.log_in(target.name_at(portal), where, settings=node)
                 sessions.append(session)
                 for unit in await session.scan():
                     if unit.number == lun:
                         name = names[number] if names else f"{number + 2}:0:0:{lun} sd{LETTERS[number]}"
                         hctl, _, device = name.partition(" ")
-                        made = await daemon.add_path(Path(session, unit, hctl=hctl, name=device))
+                        way = (
+                            SCSIDevice(session, HCTL(*map(int, hctl.split(":"))), unit) if disks else session
+                        )
+                        made = await daemon.add_path(Path(way, unit, hctl=hctl, name=device))
             assert made is not None
             yield daemon, made
         finally:
@@ -56,8 +67,26 @@ async def multipath(
                 await each.close()
 
 
+class World(Protocol):
+    """What a load takes its time and its chance from: a `Lab`, or the real ones."""
+
+    seed: int
+
+    @property
+    def now(self) -> float: ...
+
+
+async def all_paths_are_back(device: MultipathDevice, within_s: int = 120) -> None:
+    """Wait for it, second by second. Raises AssertionError."""
+    for _ in range(within_s):
+        if len(device.active_paths) == len(device.paths):
+            return
+        await asyncio.sleep(1)
+    raise AssertionError(f"paths are still missing:\n{device}")
+
+
 class Load:
-    """Workers that write and read back; each has its own part of the disk.
+    """Workers that write ``blocks`` and read them back; each has its own part of the disk.
 
     A block is written again only while every write to it so far went well: one that was sent again may arrive
     late, behind a newer one, on a real network too.
@@ -65,16 +94,17 @@ class Load:
 
     def __init__(
         self,
-        lab: Lab,
+        lab: World,
         device: MultipathDevice,
         *,
         workers: int = 4,
         pause_s: float = 0.3,
         rewrites: bool = True,
+        blocks: int = 1,
     ) -> None:
         self.lab, self.device = lab, device
         self.model = WriteModel(device.size // BLOCK)
-        self.workers, self.pause_s, self.rewrites = workers, pause_s, rewrites
+        self.workers, self.pause_s, self.rewrites, self.blocks = workers, pause_s, rewrites, blocks
         self.differences: list[Difference] = []
         """What a read has shown that nobody wrote there, or not last."""
         self.writes = self.errors = 0
@@ -92,15 +122,15 @@ class Load:
     async def _work(self, number: int) -> None:
         dice = stream_of(self.lab.seed, "load", str(number))
         part = self.device.size // BLOCK // self.workers
-        fresh = list(range(number * part, (number + 1) * part))
+        fresh = list(range(number * part, (number + 1) * part, self.blocks))
         while not self._stop:
             at = dice.randrange(min(len(fresh), 64))
-            if not await self._write(fresh[at], dice.randbytes(BLOCK)):
+            if not await self._write(fresh[at], dice.randbytes(self.blocks * BLOCK)):
                 del fresh[at]
             await asyncio.sleep(self.pause_s * dice.random())
 
     async def _write(self, lba: int, data: bytes) -> bool:
-        """Write a block, read it back; whether it was simple."""
+        """Write its blocks, read them back; whether it was simple."""
         faults, began = self.device.statistics["path_faults"], self.lab.now
         try:
             await self.device.write(lba, data)
@@ -112,7 +142,7 @@ class Load:
         self.writes += 1
         self.longest_s = max(self.longest_s, self.lab.now - began)
         simple = self.device.statistics["path_faults"] == faults and self.lab.now - began < 1
-        self.differences += self.model.compare(lba, await self.device.read(lba, 1))
+        self.differences += self.model.compare(lba, await self.device.read(lba, self.blocks))
         return simple and self.rewrites
 
     async def verify(self) -> list[Difference]:

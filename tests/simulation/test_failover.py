@@ -50,16 +50,17 @@ async def change(lab: Lab, target: LiveTarget, states: dict[int, str], transitio
         target.set_access_state(group, state)
 
 
+@pytest.mark.parametrize("disks", [False, True], ids=["sessions", "disks"])
 @pytest.mark.parametrize("transition_s", [0.0, 4.0])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_controller_failover_under_load_shows_the_right_group_and_loses_nothing(
-    seed: int, transition_s: float
+    seed: int, transition_s: float, disks: bool
 ) -> None:
     async def main(lab: Lab) -> None:
         target = await lab.target(portals=PORTALS, luns={1: "1M"})
         target.set_access_state(2, NON_OPTIMIZED)
         states = {1: OPTIMIZED, 2: NON_OPTIMIZED}
-        async with multipath(lab, target, 1, **ALUA) as (_, device):
+        async with multipath(lab, target, 1, disks=disks, **ALUA) as (_, device):
             assert [path.priority for path in device.paths] == [50, 10]
             async with Load(lab, device) as load:
                 began = changed = lab.now

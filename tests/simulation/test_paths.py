@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simulation.multipath_world import PORTALS, Load, multipath
+from simulation.multipath_world import PORTALS, Load, all_paths_are_back, multipath
 
 from iscsim.faults.seeds import stream_of
 from iscsim.faults.write_model import Difference
-from iscsim.initiator.multipath import MultipathDevice
 from iscsim.lab import Lab
 
 SEEDS = range(int(os.environ.get("ISCSIM_SEEDS", "6")))
-LASTS_S, CONVERGES_WITHIN_S = 60.0, 120
+LASTS_S = 60.0
 SETTINGS = {"no_path_retry": "queue", "failback": "immediate", "path_selector": "queue-length 0"}
 
 Dice = random.Random
@@ -29,6 +28,7 @@ FAULTS: dict[str, tuple[Callable[[Dice], dict[str, Any]], int]] = {
     "path.flap": (lambda dice: {"portal": dice.choice(PORTALS), "period": dice.choice([3, 11])}, 0),
     "path.asymmetric": (lambda dice: {"portal_group": dice.choice([1, 2]), "state": "standby"}, 0),
     "target.restart": (lambda dice: {"after": dice.choice([1, 5, 20])}, 1),
+    "target.kill": (lambda dice: {}, 1),
     "target.pause": (lambda dice: {"s": dice.choice([2, 8])}, 1),
     "session.drop": (lambda dice: {}, 1),
     "session.nop_ignore": (lambda dice: {"portal": dice.choice(PORTALS)}, 0),
@@ -58,18 +58,10 @@ def arm(lab: Lab) -> None:
             rule.times(times)
 
 
-async def all_paths_are_back(device: MultipathDevice) -> None:
-    """Wait for it, second by second."""
-    for _ in range(CONVERGES_WITHIN_S):
-        if len(device.active_paths) == len(device.paths):
-            return
-        await asyncio.sleep(1)
-    raise AssertionError(f"paths are still missing:\n{device}")
-
-
-async def scenario(lab: Lab, policy: str) -> None:
+async def scenario(lab: Lab, policy: str, disks: bool) -> None:
     target = await lab.target(portals=PORTALS, luns={1: "1M"})
-    async with multipath(lab, target, 1, path_grouping_policy=policy, **SETTINGS) as (_, device):
+    options = {"path_grouping_policy": policy, "disks": disks} | SETTINGS
+    async with multipath(lab, target, 1, **options) as (_, device):
         arm(lab)
         async with Load(lab, device) as load:
             await asyncio.sleep(LASTS_S)
@@ -81,16 +73,17 @@ async def scenario(lab: Lab, policy: str) -> None:
         assert len(load.model.written) > 50
 
 
+@pytest.mark.parametrize("disks", [False, True], ids=["sessions", "disks"])
 @pytest.mark.parametrize("policy", ["failover", "multibus"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_acknowledged_write_is_readable(seed: int, policy: str) -> None:
-    Lab.run(lambda lab: scenario(lab, policy), seed=seed)
+def test_every_acknowledged_write_is_readable(seed: int, policy: str, disks: bool) -> None:
+    Lab.run(lambda lab: scenario(lab, policy, disks), seed=seed)
 
 
 def test_same_seed_is_the_same_run() -> None:
     def run() -> str:
         async def main(lab: Lab) -> str:
-            await scenario(lab, "multibus")
+            await scenario(lab, "multibus", True)
             return lab.trace.sha256
 
         return Lab.run(main, seed=1)
@@ -101,8 +94,11 @@ def test_same_seed_is_the_same_run() -> None:
 # -- would it notice? ------------------------------------------------------------------------------
 
 
-def differences(fault: str | None, **given: Any) -> list[Difference]:
-    """What the oracle has to say after a run in which one write, of hundreds, is not what it seems."""
+def differences(fault: str | None, *, at_once: bool = False, **given: Any) -> list[Difference]:
+    """What the oracle has to say after a run in which one command, of hundreds, is not what it seems.
+
+    With ``at_once`` it is what reads have shown as soon as something was written, else what the end shows.
+    """
 
     async def main(lab: Lab) -> list[Difference]:
         target = await lab.target(portals=PORTALS, luns={1: "1M"})
@@ -114,7 +110,9 @@ def differences(fault: str | None, **given: Any) -> list[Difference]:
             async with load:
                 await asyncio.sleep(10)
             assert load.writes > 100
-            load.differences.clear()  # what was seen at once: here only the end counts
+            if at_once:
+                return load.differences
+            load.differences.clear()
             return await load.verify()
 
     return Lab.run(main, seed=11, judge=False)
@@ -133,3 +131,9 @@ def test_oracle_catches_one_misplaced_block() -> None:
     misplaced = differences("disk.misdirected_write", delta=1)
     assert bytes(512) in [each.found for each in misplaced]
     assert len(misplaced) in (1, 2)  # it is not where it should be, and may be where another should
+
+
+def test_oracle_catches_one_stale_read() -> None:
+    (stale,) = differences("disk.stale_read", at_once=True)
+    assert stale.found == bytes(512)
+    assert differences("disk.stale_read") == []  # the disk itself is well

@@ -203,9 +203,13 @@ WRONG: list[tuple[str, Callable[[Any], Any], str]] = [
     ("lun path", lambda d: group(d)["luns"][0].update(storage_object="x"), "no storage object 'x'"),
     ("mapped", lambda d: group(d)["node_acls"][0]["mapped_luns"][0].update(tpg_lun=9), "no LUN 9"),
     ("tag", lambda d: group(d).update(tag=70000), "tag is 70000, not 0 to 65535"),
-    ("lists", lambda d: d.update(targets={}), "targets is {}, not a list"),
+    ("lists", lambda d: d.update(targets={}), "targets is an object, not a list"),
     ("objects", lambda d: d.update(targets=[1]), "targets[0]: not an object"),
     ("personality", lambda d: d.update(iscsim={"personality": "vxn"}), "did you mean 'vnx'?"),
+    ("no personality", lambda d: d.update(iscsim={"personalities": {"a": {}}}), "personality an object"),
+    ("line", lambda d: unit(d).update(name="a\nb"), "name: characters that cannot be shown"),
+    ("long", lambda d: unit(d).update(name="x" * 4097), "name: 4097 characters, not up to 4096"),
+    ("WWN", lambda d: d.update(iscsim={"wwns": {unit(d)["name"]: 5}}), "iscsim.wwns: "),
     ("personalities", lambda d: d.update(iscsim={"personalities": {"a": 1}}), "personality 1"),
 ]
 
@@ -220,6 +224,15 @@ def test_mistake_is_one_line_that_says_where(
     assert str(wrong.value).startswith("saveconfig: ")
     assert message in str(wrong.value)
     assert "\n" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("secret", [["chapsecret12"], {"x": "chapsecret12"}, 987654321098])
+def test_secret_that_is_no_text_is_not_shown(recorded: Any, secret: Any) -> None:
+    group(recorded)["node_acls"][0]["chap_password"] = secret
+    with pytest.raises(ConfigError, match="chap_password is ") as wrong:
+        from_saveconfig(recorded)
+    assert "chapsecret12" not in str(wrong.value)
+    assert "987654321098" not in str(wrong.value)
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 5])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +87,9 @@ class Export:
             return
         # what is there is replaced in one step; what is new nobody looks at before its links are there
         here = f"{self._base(path)}/.new" if known or os.path.lexists(place) else place
+        if here != place:
+            with suppress(FileNotFoundError):
+                os.unlink(here)  # somebody has made one of that name
         if isinstance(entry, Link):
             os.symlink(_relative(path, entry.target), here)
         else:
@@ -127,20 +132,28 @@ def _stays(shown: _Shown, entry: Entry | None) -> bool:
 
 def _write(place: str, content: bytes, mode: int) -> None:
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
+    with open(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _read(place: str) -> bytes:
-    with open(place, "rb") as file:
+    """What is in a regular file; a program may have put a link or a FIFO there. Raises OSError."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        _refuse_others(os.fstat(descriptor), place)
         return file.read(_MAX_READ)
 
 
 def _stamp(place: str) -> tuple[int, int, int]:
-    status = os.stat(place)
+    """By which a change is seen. Raises OSError for what is no regular file."""
+    status = os.lstat(place)
+    _refuse_others(status, place)
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _refuse_others(status: os.stat_result, place: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", place)
 
 
 def _relative(path: str, target: str) -> str:

@@ -75,7 +75,7 @@ class Path:
 
     def __str__(self) -> str:
         shown = SHOWN.get(self.checker_state, "undef")
-        place = f"{self.session.portal} lun {self.unit.number}"
+        place = f"{self.where} lun {self.unit.number}"
         if self.name:
             place = f"{self.hctl} {self.name} {self.device_number}"
         return f"{place} {self.state.value} {shown} {self.device_state}"

@@ -254,6 +254,8 @@ def _default_file() -> str:
 def _shims(tool: _Tool, rest: list[str]) -> None:
     from iscsim.openstack.rtstool.shims import lay
 
+    if len(rest) != 1:  # the usage is the real tool's, which knows no shims
+        raise _Failed("iscsim-rtstool: shims takes one argument, the directory to write executables into")
     try:
         for path in lay(rest[0], control=tool.path):
             print(path)
@@ -272,7 +274,7 @@ _VERBS: dict[str, tuple[Callable[[_Tool, list[str]], None], int, int]] = {
     "delete": (_delete, 1, _ANY),
     "save": (_save, 0, 1),
     "restore": (_restore, 0, 1),
-    "shims": (_shims, 1, 1),
+    "shims": (_shims, 0, _ANY),
 }
 
 

@@ -15,7 +15,7 @@ SHADOW = Path(__file__).resolve().parent / "shadow"
 """What goes on PYTHONPATH for the real cinder-rtstool to run on iscsim: a package ``rtslib_fb``."""
 
 _TOOL = """\
-#!{python}
+#!{python} -I
 # Written by "iscsim rtstool shims": cinder-rtstool, but for a running iscsim.
 import sys
 
@@ -29,11 +29,14 @@ _SUDO = """\
 # Written by "iscsim rtstool shims": runs cinder-rtstool as whoever calls it, and nothing else.
 while [ $# -gt 0 ]; do
     case $1 in
-        -u) shift 2 ;;
+        -u | cinder-rootwrap | */cinder-rootwrap)
+            [ $# -gt 1 ] || break
+            shift 2 ;;
         -n | -E | -H | --) shift ;;
-        cinder-rootwrap | */cinder-rootwrap) shift 2 ;;
         env) shift ;;
-        *=*) export "$1"; shift ;;
+        LANG=* | LC_ALL=* | LC_MESSAGES=* | ISCSIM_CONTROL=* | ISCSIM_SAVECONFIG=*)
+            export "$1"; shift ;;
+        *=*) shift ;; # as the real one: what could make a program run something else does not reach it
         cinder-rtstool | */cinder-rtstool | iscsim-rtstool | */iscsim-rtstool)
             shift
             exec {tool} "$@" ;;

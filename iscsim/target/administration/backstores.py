@@ -44,9 +44,12 @@ class BackstoreSpec:
         if self.size is not None and self.size % self.block_size:
             raise ConfigError(f"{where}: {self.size} bytes are no multiple of {self.block_size}")
         if (self.plugin == "ramdisk") is (self.path is not None):
-            raise ConfigError(f"{where}: a ramdisk has no path, and {self.plugin} needs one")
+            has = "needs a path" if self.path is None else "has no path (plugin fileio has one)"
+            raise ConfigError(f"{where}: {self.plugin} {has}")
         if self.plugin == "ramdisk" and self.size is None:
             raise ConfigError(f"{where}: a ramdisk needs a size")
+        if not _are_groups(self.attributes.get("alua_tpgs", [{"name": ""}])):
+            raise ConfigError(f"{where}: attribute alua_tpgs: expected objects with a name")
         self.wwn = None if self.wwn is None else normalize_wwn(self.wwn)
 
     def open(self) -> BlockStore:
@@ -72,6 +75,15 @@ class BackstoreSpec:
             thin=self.thin,
             write_cache=self.write_back,
         )
+
+
+def _are_groups(value: Any) -> bool:
+    """Target port groups as LIO's file has them: they are written there again."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in value)
+    )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

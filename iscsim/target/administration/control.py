@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iscsim.errors import ConfigError
+from iscsim.hints import hint
 from iscsim.session.events import LoginCompleted, LoginRefused
 from iscsim.target.administration.acls import ACLs
 from iscsim.target.administration.backstores import Backstores, BackstoreSpec
@@ -22,6 +23,7 @@ from iscsim.target.administration.restoring import Plan
 from iscsim.target.administration.rows import Rows, session_row
 from iscsim.target.administration.state_file import read_state, write_state
 from iscsim.target.saveconfig import from_saveconfig, to_saveconfig
+from iscsim.target.saveconfig_defaults import PORTAL_GROUP_ATTRIBUTES
 
 if TYPE_CHECKING:
     from iscsim.scsi.logical_unit import LogicalUnit
@@ -150,6 +152,7 @@ class TargetControl:
     def _set_tpg(
         self, target: str, tag: int, attributes: Any, parameters: Any, **chap: Any
     ) -> dict[str, Any]:
+        _check_names(attributes or {}, self.configuration.access(target, tag).attributes)
         self.configuration.set_group(target, tag, attributes, parameters, chap)
         return self._group_row(target, tag)
 
@@ -299,8 +302,15 @@ class TargetControl:
         """In a thread, as a disk may be slow; one after the other, as the last one must win."""
         where = _absolute(path)
         async with self._saving:
+            self._refuse_blocks(where)
             model = await self._model(Rows(self.configuration, secrets=True))
             await asyncio.to_thread(lambda: write_state(where, to_saveconfig(model)))
+
+    def _refuse_blocks(self, where: Path) -> None:
+        """The file of a backstore would be replaced, and what is written to it from then on be lost."""
+        for backstore in self.configuration.backstores.values():
+            if backstore.path is not None and Path(backstore.path).resolve() == where.resolve():
+                raise ConfigError(f"{where} is the file of backstore {backstore.name!r}")
 
     async def _restore(self, path: str) -> None:
         where = _absolute(path)
@@ -339,3 +349,11 @@ async def _result(answer: Any) -> Any:
     """Some methods must wait for their answer. What answers nothing answers true."""
     found = await answer if asyncio.iscoroutine(answer) else answer
     return True if found is None else found
+
+
+def _check_names(attributes: dict[str, Any], present: dict[str, Any]) -> None:
+    """Attributes are LIO's, and those a restored file had: a slip of the pen would be kept and do nothing."""
+    known = {**PORTAL_GROUP_ATTRIBUTES, **present}
+    for name in attributes:
+        if name not in known:
+            raise ConfigError(f"unknown attribute {name!r:.60} ({hint(name, known)})")

@@ -9,11 +9,12 @@ from typing import Any
 from iscsim.errors import ConfigError
 from iscsim.hints import hint
 
-__all__ = ["REQUIRED", "Flag", "Number", "Object", "Parameter", "Text", "check"]
+__all__ = ["REQUIRED", "Flag", "Number", "Object", "Parameter", "Text", "check", "problem_of_json"]
 
 REQUIRED: Any = object()
 """The default of a parameter that must be given."""
 _MAX_KEYS = 256
+_MAX_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,23 @@ class Object(Parameter):
         """See `Parameter`."""
         if not isinstance(value, dict):
             return "expected an object"
-        return f"more than {_MAX_KEYS} keys" if len(value) > _MAX_KEYS else None
+        return f"more than {_MAX_KEYS} keys" if len(value) > _MAX_KEYS else problem_of_json(value)
+
+
+def problem_of_json(value: Any) -> str | None:
+    """Why a JSON value cannot be kept: too deep to be written again, or text that no encoding has."""
+    left: list[tuple[Any, int]] = [(value, 0)]
+    while left:
+        each, depth = left.pop()
+        if isinstance(each, str) and not _encodes(each):
+            return "characters that cannot be shown"
+        if not isinstance(each, list | dict):
+            continue
+        if depth == _MAX_DEPTH:
+            return f"nested more than {_MAX_DEPTH} deep"
+        inner = each if isinstance(each, list) else (*each, *each.values())
+        left.extend((one, depth + 1) for one in inner)
+    return None
 
 
 def check(method: str, parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:

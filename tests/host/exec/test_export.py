@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from host.exec.stage import WWID, Stage
 
 from iscsim.host.exec.export import ROOTS, Export
@@ -25,6 +26,10 @@ def walked(export: Export) -> list[str]:
 def real(path: str) -> str:
     """Where it leads; it must lead somewhere."""
     return os.path.realpath(path, strict=True)
+
+
+def content(export: Export, path: str) -> bytes:
+    return Path(export.place(path)).read_bytes()
 
 
 def shown(host: Host) -> list[str]:
@@ -117,3 +122,36 @@ async def test_an_attribute_does_not_keep_what_is_written(stage: Stage) -> None:
     await stage.execution.show()
     assert stage.read(path) == ""
     assert stage.host.history[-1].argv == ("tee", stage.host.tree.resolve(path))
+
+
+@pytest.mark.parametrize("put", ["link", "fifo", "directory"])
+async def test_what_a_program_puts_in_the_place_of_a_file_is_neither_followed_nor_waited_for(
+    host: Host, tmp_path: Path, put: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the machine")
+    export = Export(host, tmp_path / "shown")
+    export.update()
+    place = export.place("/etc/iscsi/initiatorname.iscsi")
+    os.unlink(place)
+    match put:
+        case "link":
+            os.symlink(secret, place)
+        case "fifo":
+            os.mkfifo(place)
+        case "directory":
+            os.mkdir(place)
+    assert list(export.written()) == []
+
+
+async def test_what_a_program_leaves_where_we_work_is_no_obstacle(host: Host, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the machine")
+    export = Export(host, tmp_path / "shown")
+    export.update()
+    os.symlink(secret, tmp_path / "shown" / ".new")
+    host.files["/etc/iscsi/initiatorname.iscsi"] = b"InitiatorName=iqn.2026-11.org.iscsim:new\n"
+    host.changed()
+    export.update()
+    assert content(export, "/etc/iscsi/initiatorname.iscsi").endswith(b":new\n")
+    assert secret.read_text() == "of the machine"

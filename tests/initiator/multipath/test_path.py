@@ -17,6 +17,14 @@ def test_path_shows_its_name_or_its_portal() -> None:
     assert (named.where, nameless.where) == ("sdd", "10.0.0.2:3260")
 
 
+def test_path_of_a_device_that_has_no_portal_of_its_own_shows_its_place() -> None:
+    (path,) = Array().paths("2:0:0:197 sdd")
+    del path.session.portal
+    assert str(path) == "2:0:0:197 sdd 8:48 active ready running"
+    path.name = ""
+    assert str(path) == "2:0:0:197 lun 197 active ready running"
+
+
 def test_path_shows_its_states() -> None:
     (path,) = Array().paths("2:0:0:197 sdd")
     path.state, path.checker_state, path.session.state = PathState.FAILED, CheckerState.WILD, "offline"

@@ -22,6 +22,7 @@ from iscsim.target.administration.methods import METHODS
 
 HOST, OTHER = "iqn.1993-08.org.debian:01:host", "iqn.1993-08.org.debian:01:other"
 NAME = "iqn.2010-10.org.openstack:volume-1"
+DEEP = json.loads("[" * 40 + "]" * 40)
 
 
 class Asked:
@@ -272,9 +273,16 @@ async def test_counters_count_logins_sessions_and_requests() -> None:
         ("backstore.create", {"name": "x", "plugin": "pscsi"}, "plugin: 'pscsi' is not one of ramdisk"),
         ("backstore.create", {"name": "x", "thin": 1}, "thin: expected true or false"),
         ("backstore.create", {"name": "x", "attributes": []}, "attributes: expected an object"),
+        (
+            "backstore.create",
+            {"name": "x", "size": 512, "attributes": {"alua_tpgs": 5}},
+            "alua_tpgs: expected objects with a name",
+        ),
+        ("tpg.set", {"target": NAME, "attributes": {"x": DEEP}}, "attributes: nested more than 32 deep"),
+        ("tpg.set", {"target": NAME, "parameters": {"x": "\ud800"}}, "parameters: characters that cannot"),
         ("backstore.create", {"name": "x"}, "a ramdisk needs a size"),
         ("backstore.create", {"name": "x", "size": 1000}, "no multiple of 512"),
-        ("backstore.create", {"name": "x", "plugin": "block"}, "block needs one"),
+        ("backstore.create", {"name": "x", "plugin": "block"}, "block needs a path"),
         (
             "alua.set",
             {"target": NAME, "tag": 1, "state": "fast"},
@@ -296,6 +304,17 @@ def test_parameter_that_cannot_be_is_named_in_one_line(method: str, given: Any, 
 
 
 # -- all of it --------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_saved_in_the_place_of_blocks(tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "link"
+    link.symlink_to(disk)
+    async with iscsim.serve(personality="lio") as target, asked(target) as ask:
+        await ask("backstore.create", name="file", plugin="fileio", path=str(disk), size=1024)
+        for path in (disk, link):
+            with pytest.raises(ConfigError, match="is the file of backstore 'file'"):
+                await ask("save", path=str(path))
+    assert disk.read_bytes() == bytes(1024)
 
 
 async def test_what_is_saved_is_there_again_with_its_identity_and_its_secrets(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,45 @@ def test_what_is_not_json_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="not JSON") as caught:
         read_state(tmp_path / "state")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["FIFO", "directory"])
+def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "state"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(ConfigError, match="no regular file"):
+        write_state(path, {})
+    with pytest.raises(ConfigError, match=r"no regular file|Is a directory"):
+        read_state(path)
+    assert (path.lstat().st_ino, os.listdir(tmp_path)) == (before.st_ino, ["state"])
+
+
+def test_root_is_no_file() -> None:
+    with pytest.raises(ConfigError, match="no regular file"):
+        write_state(Path("/"), {})
+
+
+def test_socket_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("state")
+        with pytest.raises(ConfigError, match="no regular file"):
+            write_state(tmp_path / "state", {})
+        assert (tmp_path / "state").is_socket()
+
+
+def test_fifo_in_the_place_of_the_temporary_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state.temp")
+    with pytest.raises(OSError, match="No such device"):
+        write_state(tmp_path / "state", {})
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [('{"a": "\\ud800"}', "cannot be shown"), ("[" * 40 + "]" * 40, "nested more than 32 deep")],
+)
+def test_what_could_not_be_written_again_is_not_read(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "state").write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        read_state(tmp_path / "state")
