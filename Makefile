@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  := libiscsi-bin tgt tshark qemu-utils qemu-block-extra
 
-.PHONY: help demo test simulate soak kills check interop conformance bench fuzz format clean peers
+.PHONY: help demo test simulate soak kills check interop osbrick conformance bench fuzz format clean peers
 
 help:            ## Show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,21 @@ check: $(STAMP)  ## Lint, format, types, floors, citations, the page on conforma
 interop: $(STAMP) peers  ## Run against libiscsi, tgt, tshark and QEMU (installed with apt when missing)
 	$(BIN)/pytest -q -rs tests/interop -o faulthandler_timeout=0
 
+osbrick: .venv-osbrick/.installed .venv-newton/.installed  ## Run os-brick 7.1.1 and Newton's 1.6.2 on emulated hosts
+	.venv-osbrick/bin/python -m pytest $(BRICK_OPTIONS) tests/interop/osbrick
+	.venv-newton/bin/python -m pytest $(BRICK_OPTIONS) tests/interop/osbrick
+
+# os-brick warns of much in other people's code; each version skips the tests of the other, and says so
+BRICK_OPTIONS := -q -rs -W default -p no:cacheprovider -p no:logging
+
+.venv-osbrick/.installed: BRICK := osbrick,pytest] os-brick==7.1.1
+.venv-newton/.installed: BRICK := newton,pytest]
+.venv-osbrick/.installed .venv-newton/.installed: pyproject.toml
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "setting up $(@D) (once) ..."
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e .[$(BRICK) pytest-timeout hypothesis
+	@touch $@
+
 conformance: $(STAMP) peers  ## Run libiscsi's suites and the tests tagged with RFC 7143; write docs/conformance.md
 	$(BIN)/python -m conformance
 
@@ -58,4 +73,4 @@ format: $(STAMP) ## Format the sources
 	$(BIN)/ruff format .
 
 clean:           ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo.pcapng bench.json
+	rm -rf $(VENV) .venv-osbrick .venv-newton .mypy_cache .pytest_cache .ruff_cache demo.pcapng bench.json

@@ -489,3 +489,43 @@ def test_failing_test_says_where_its_capture_is(pytester: pytest.Pytester) -> No
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*capture: *test_it.pcapng*"])
+
+
+def test_host_of_a_test_takes_settings_and_logs_out_when_the_test_is_over(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("greenlet")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.iscsim(host={"first_scsi_host": 6})
+        def test_plain(iscsi_lab, iscsi_target, iscsi_host):
+            host = iscsi_host.host
+            run = lambda *argv: iscsi_lab.run(host.execute(*argv))
+            run("iscsiadm", "-m", "discovery", "-t", "st", "-p", iscsi_target.portal)
+            run("iscsiadm", "-m", "node", "-l")
+            assert list(host.kernel.adapters) == [6]
+
+        async def test_async(iscsi_target, iscsi_host):
+            host = iscsi_host.host
+            await host.execute("iscsiadm", "-m", "discovery", "-t", "st", "-p", iscsi_target.portal)
+            assert host.leftovers()[0].startswith("node ")
+            assert await iscsi_host.call(max, 1, 2) == 2
+        """
+    )
+    run(pytester, *AUTO).assert_outcomes(passed=2)
+
+
+def test_unknown_setting_of_the_host_is_named(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("greenlet")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.iscsim(host={"udev_delay": 2})
+        def test_it(iscsi_host):
+            pass
+        """
+    )
+    result = run(pytester, *AUTO)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unknown setting 'udev_delay'*udev_delay_s*"])

@@ -54,9 +54,14 @@ class Disk:
         """Host, channel, target and LUN."""
         return self.device.hctl
 
+    last_identity: UnitIdentity | None = None
+    """Once it is gone: what it was believed to be."""
+
     @property
     def identity(self) -> UnitIdentity:
         """What the kernel believes it is."""
+        if self.last_identity is not None:
+            return self.last_identity
         assert self.adapter.scsi_host is not None
         return self.adapter.scsi_host.kernel_identity(self.hctl)
 
@@ -227,6 +232,7 @@ class Kernel:
         if self.disks.pop(disk.name, None) is None:
             return
         assert disk.adapter.scsi_host is not None
+        disk.last_identity = disk.identity  # who still has it may ask
         await disk.adapter.scsi_host.delete(disk.hctl)
         self._tell("remove", disk)
         self._changed()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iscsim.host.iscsid import Iscsid
 from iscsim.host.kernel import Disk, Kernel, Map
+from iscsim.host.leftovers import leftovers
 from iscsim.host.multipathd import Multipathd
 from iscsim.host.node_database import NodeDatabase
 from iscsim.host.result import CommandResult
@@ -18,7 +19,7 @@ from iscsim.host.tree import Directory, Entry, File, Link, Node, Source, Tree
 from iscsim.host.udev import Udev
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from iscsim.host.nbd import Blocks
     from iscsim.net.network import Network, Recorder
@@ -38,6 +39,28 @@ class Execution:
     ended: float
     argv: tuple[str, ...]
     result: CommandResult
+
+
+@dataclass(slots=True)
+class _Failure:
+    """What happens instead of a command, ``times`` times."""
+
+    words: tuple[str, ...]
+    result: CommandResult
+    seconds: float
+    times: int
+
+    def is_due(self, argv: Sequence[str]) -> bool:
+        """Whether it is that command, and not over."""
+        name = argv[0].rpartition("/")[2]
+        return self.times > 0 and all(word in (name, *argv[1:]) for word in self.words)
+
+    async def happen(self, argv: Sequence[str]) -> CommandResult:
+        """Once."""
+        self.times -= 1
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        return self.result
 
 
 class Host:
@@ -63,7 +86,8 @@ class Host:
         self.mounts: dict[str, str] = {}
         """Directories, by the device that is mounted there."""
         self.files: dict[str, bytes] = {
-            INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode()
+            INITIATOR_NAME: _INITIATOR_NAME.format(settings.initiator_name).encode(),
+            "/proc/sys/net/ipv6/conf/default/disable_ipv6": b"0\n",
         }
         self.links: dict[str, str] = {}
         """Links somebody made, by path."""
@@ -78,6 +102,8 @@ class Host:
         self.udev = Udev(self)
         self.multipathd = Multipathd(self)
         self.sources.append(Sysfs(self).entries)
+        self._own_files = dict(self.files)
+        self._failures: list[_Failure] = []
 
     @property
     def initiator_name(self) -> str:
@@ -125,9 +151,30 @@ class Host:
         """
         time = asyncio.get_running_loop().time
         begun = time()
-        result = await run(self, argv, stdin)
+        failure = next((each for each in self._failures if each.is_due(argv)), None)
+        result = await (failure.happen(argv) if failure else run(self, argv, stdin))
         self.history.append(Execution(begun, time(), tuple(argv), result))
         return result
+
+    def fail_command(
+        self,
+        *words: str,
+        exit_code: int = 1,
+        stdout: str = "",
+        stderr: str = "",
+        seconds: float = 0.0,
+        times: int = 1,
+    ) -> None:
+        """Have the next ``times`` runs of a command with all these words in it do nothing but end so.
+
+        ``fail_command("iscsiadm", "new", exit_code=6, stderr="iscsiadm: ...")``; a run takes ``seconds``.
+        """
+        result = CommandResult(exit_code, stdout.encode(), stderr.encode())
+        self._failures.append(_Failure(words, result, seconds, times))
+
+    def leftovers(self) -> list[str]:
+        """A line for each thing that was not there when the host was new (`iscsim.host.leftovers`)."""
+        return leftovers(self, self._own_files)
 
     # -- devices by their paths --------------------------------------------------------------------
 

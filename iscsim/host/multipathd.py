@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iscsim.errors import ConfigError, ISCSIError
@@ -23,6 +24,8 @@ logger = logging.getLogger("iscsim.host")
 WWIDS = "/etc/multipath/wwids"
 _WWIDS_HEAD = b"# Multipath wwids, Version : 1.0\n# Valid WWIDs:\n"
 _KNOWN_ONLY = "strict"
+_FAST_IO_FAIL_S = 5.0
+"""multipath-tools' default, as the recording has it."""
 _ALWAYS = ("no", "off", "greedy")
 
 
@@ -55,11 +58,17 @@ class Multipathd:
 
     def _hear(self, action: Action, disk: Disk) -> None:
         if action == "remove":
-            self._forget(disk.name)
+            if not self._host.settings.multipathd_misses_removals:
+                self._forget(disk.name)
         elif self.running:
             task = asyncio.get_running_loop().create_task(self._consider(disk))
             self._work[task] = None
             task.add_done_callback(self._work.pop)
+
+    @property
+    def busy(self) -> int:
+        """How many disks it has still to consider."""
+        return len(self._work)
 
     async def settle(self) -> None:
         """Wait until every disk udev has told of has been considered."""
@@ -79,6 +88,8 @@ class Multipathd:
             self._forget(disk.name)
             return
         await self._check(path)
+        if self.paths.get(disk.name) is not path:
+            return  # it has gone meanwhile
         if self._is_wanted(path.unit.wwn):
             await self._take([path, *self._others(path)])
 
@@ -123,11 +134,20 @@ class Multipathd:
             except (ConfigError, ISCSIError) as error:
                 logger.warning("multipathd: %s: %s", path.name, error)
                 continue
+            if device is not None:
+                self._shorten_recovery(path.name)
             if device is not None and not known:
                 self._name(device)
                 self.add_wwid(device.wwn)
         self._host.changed()
         return device
+
+    def _shorten_recovery(self, name: str) -> None:
+        """The session behind a path gives up soon: multipathd writes its fast_io_fail_tmo to recovery_tmo."""
+        disk = self._host.kernel.disks.get(name)
+        session = disk.adapter.session if disk is not None else None
+        if session is not None:
+            session.settings = replace(session.settings, replacement_timeout=_FAST_IO_FAIL_S)
 
     def _name(self, device: MultipathDevice) -> None:
         if self._host.settings.user_friendly_names:
@@ -167,9 +187,14 @@ class Multipathd:
 
     async def reconfigure(self) -> None:
         """``multipath -r``: every disk is considered anew, every path checked."""
-        for name, disk in self._host.kernel.disks.items():
-            if disk.properties and self._is_wanted(self._watch(disk).unit.wwn):
-                await self._take([self.paths[name]])
+        for name, disk in list(self._host.kernel.disks.items()):
+            if not disk.properties:
+                continue
+            path = self._watch(disk)
+            if self.is_blacklisted(path):
+                self._forget(name)
+            elif self._is_wanted(path.unit.wwn):
+                await self._take([path])
         await self.daemon.check_all()
         self._host.changed()
 

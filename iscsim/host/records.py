@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from iscsim.errors import ConfigError
 from iscsim.initiator.settings import NodeSettings
 
-__all__ = ["EMPTY", "IFACE", "NodeRecord", "render"]
+__all__ = ["EMPTY", "IFACE", "LOOKED_UP_BY", "NodeRecord", "render"]
 
 EMPTY = "<empty>"
 UNKNOWN_TPGT = -1
@@ -32,6 +32,14 @@ IFACE: Mapping[str, str] = {f"iface.{name}": "0" if name in _NUMBERS else EMPTY 
 _SECRETS = ("node.session.auth.password", "node.session.auth.password_in")
 _DISCOVERY_SECRETS = ("discovery.sendtargets.auth.password", "discovery.sendtargets.auth.password_in")
 STARS = "********"
+LOOKED_UP_BY: tuple[str, ...] = ("node.name", "node.tpgt", "node.conn[0].address", "node.conn[0].port")
+LOOKED_UP_BY += (
+    "iface.iscsi_ifacename",
+    "node.discovery_address",
+    "node.discovery_port",
+    "node.discovery_type",
+)
+"""What a record is found by, and how it came here: that stays."""
 
 
 class NodeRecord:
@@ -105,10 +113,12 @@ class NodeRecord:
 
         Raises:
             KeyError: there is no such setting.
-            ConfigError: the value cannot be.
+            ConfigError: the value cannot be; or the setting is one a record is found by.
         """
         if name not in self.values:
             raise KeyError(name)
+        if name in LOOKED_UP_BY:
+            raise ConfigError(f"{name} is what the record is found by")
         changed = self.values | {name: value or EMPTY}
         if name == "node.startup" and value not in ("manual", "automatic", "onboot"):
             raise ConfigError(f"{name} cannot be {value[:60]!r}")

@@ -54,6 +54,8 @@ class HostSettings:
     """From a new device to its links."""
     multipathd_delay_s: float = 0.0
     """From udev's event to what multipathd makes of it."""
+    multipathd_misses_removals: bool = False
+    """Whether it is not told when a disk goes, and so keeps the path."""
     local_disks: tuple[LocalDisk, ...] = (LocalDisk("vda", "254:0", 3 << 30, mountpoint="/"),)
     """What the host has beside its iSCSI disks."""
     command_costs: Mapping[str, float] = field(default_factory=dict)

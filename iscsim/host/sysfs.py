@@ -106,7 +106,11 @@ class Sysfs:
             "lu_reset_tmo": int(settings.lu_reset_timeout),
             "password": settings.password or _NULL,
             "password_in": settings.password_in or _NULL,
-            "recovery_tmo": int(settings.replacement_timeout),
+            "recovery_tmo": int(
+                session.session.settings.replacement_timeout
+                if session.session
+                else settings.replacement_timeout
+            ),
             "target_id": 0,
             "target_state": "SCANNED" if session.is_up else "ALLOCATED",
             "targetname": session.record.target_name,

@@ -48,6 +48,11 @@ class Udev:
         self._work[task] = None
         task.add_done_callback(self._work.pop)
 
+    @property
+    def busy(self) -> int:
+        """How many disks it has still to look at."""
+        return len(self._work)
+
     async def settle(self) -> None:
         """``udevadm settle``: wait until every disk has been looked at."""
         while self._work:
@@ -62,18 +67,24 @@ class Udev:
     async def _look(self, action: Action, disk: Disk) -> None:
         if self._host.settings.udev_delay_s:
             await asyncio.sleep(self._host.settings.udev_delay_s)
+        if not self._is_there(disk):
+            return
         try:
             page_83 = await self._page(disk, VPDPage.DEVICE_IDENTIFICATION)
             page_80 = await self._page(disk, VPDPage.UNIT_SERIAL_NUMBER)
         except ISCSIError as error:
             logger.warning("udev: %s: %s", disk.name, error)
             return
-        if disk.name not in self._host.kernel.disks:
+        if not self._is_there(disk):
             return
         disk.properties = self._properties(disk, page_83, page_80)
         self._links[disk] = [self._by_path(disk), *_by_id(disk, page_83, page_80)]
         self._host.changed()
         self._tell(action, disk)
+
+    def _is_there(self, disk: Disk) -> bool:
+        """Whether it has not gone meanwhile; another may have its name."""
+        return self._host.kernel.disks.get(disk.name) is disk
 
     async def _page(self, disk: Disk, page: VPDPage) -> bytes:
         """A page, empty when the unit has none. Raises SessionFailed."""

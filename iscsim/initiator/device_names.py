@@ -102,8 +102,12 @@ def by_path_lun(lun: int) -> str:
 
 
 def by_path_name(portal: str, target_name: str, lun: int) -> str:
-    """The link udev makes for a disk; ``portal`` is ``"host:port"``, ``lun`` as Linux shows it."""
-    return f"/dev/disk/by-path/ip-{portal}-iscsi-{target_name}-{by_path_lun(lun)}"
+    """The link udev makes for a disk; ``portal`` is ``"host:port"``, ``lun`` as Linux shows it.
+
+    An IPv6 address has no brackets there: the kernel shows udev none.
+    """
+    address = portal.replace("[", "").replace("]", "")
+    return f"/dev/disk/by-path/ip-{address}-iscsi-{target_name}-{by_path_lun(lun)}"
 
 
 def by_id_names(page_83: bytes, page_80: bytes, *, vendor: str, product: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iscsim.lab.scenario import Scenario
     from iscsim.lab.world import Lab
 
-__all__ = ["SEEDS", "build_host", "host_settings", "linux_host"]
+__all__ = ["SEEDS", "build_host", "host_of_table", "host_settings", "linux_host"]
 
 logger = logging.getLogger("iscsim.host")
 
@@ -116,6 +116,11 @@ async def build_host(lab: Lab, scenario: Scenario, name: str | None = None) -> H
         raise ConfigError("the scenario has no [[host]]")
     table = tables[name or next(iter(tables))]
     await build(lab, scenario)
+    return host_of_table(lab, table)
+
+
+def host_of_table(lab: Lab, table: Mapping[str, Any]) -> Host:
+    """The Linux host of a ``[[host]]`` of a scenario. Raises ConfigError."""
     settings = dict(table.get("settings", {}))
     if "initiator_name" in table:
         settings.setdefault("initiator_name", table["initiator_name"])

@@ -111,7 +111,7 @@ async def _play(lab: Lab, scenario: Scenario, progress: Progress) -> Outcome:
     begun = lab.now
     await build(lab, scenario)
     lab.faults.watchers.append(lambda firing: progress(replace(firing, at=firing.at - begun)))
-    steps = Steps(lab)
+    steps = Steps(lab, scenario.hosts)
     for step in scenario.steps:
         played = await _do(lab, steps, step, begun)
         outcome.steps.append(played)
@@ -119,6 +119,7 @@ async def _play(lab: Lab, scenario: Scenario, progress: Progress) -> Outcome:
         progress(played)
         if played.problem:
             break
+    await lab.end_programs()
     await lab.settle()
     _judge(lab, outcome, begun)
     outcome.duration_s = lab.now - begun

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from iscsim.faults.kinds import catalogue
 from iscsim.faults.occasion import SCOPES
+from iscsim.host.settings import FIND_MULTIPATHS, OPEN_ISCSI_VERSIONS, HostSettings
 from iscsim.lab.play import error_names
 from iscsim.lab.tables import FILE, HOST, LAB, STEPS, TARGET, Key, step_keys
 
@@ -23,19 +25,19 @@ _TIME = {
 _KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
     "count": _COUNT,
-    "table": {"type": "object"},
     "truth": {"type": "boolean"},
     "time": _TIME,
     "texts": _TEXTS,
     "numbers": {"type": "array", "items": _COUNT},
     "portals": {"anyOf": [_TEXTS, {"type": "integer", "minimum": 1}]},
     "portal": {"anyOf": [{"type": "string"}, _COUNT]},
+    "table": {"type": "object"},
 }
 
 
 def scenario_schema() -> dict[str, Any]:
     """The whole schema (JSON Schema 2020-12)."""
-    tables = {"host": _object(HOST), "target": _object(TARGET), "fault": _fault(), "step": _step()}
+    tables = {"host": _host(), "target": _object(TARGET), "fault": _fault(), "step": _step()}
     properties: dict[str, Any] = {"title": _value(FILE["title"]), "lab": _object(LAB)}
     for name, table in tables.items():
         properties[name] = {"description": FILE[name].summary, "type": "array", "items": table}
@@ -61,6 +63,29 @@ def _object(keys: Mapping[str, Key]) -> dict[str, Any]:
     }
     required = [name for name, key in keys.items() if key.required]
     return found | {"required": required} if required else found
+
+
+def _host() -> dict[str, Any]:
+    """With the settings of `HostSettings`, their kinds by their defaults."""
+    found = _object(HOST)
+    default = HostSettings()
+    names = [each.name for each in fields(HostSettings) if each.name != "local_disks"]
+    settings = {name: _setting(name, getattr(default, name)) for name in names}
+    settings["find_multipaths"]["enum"] = list(FIND_MULTIPATHS)
+    settings["open_iscsi_version"]["enum"] = list(OPEN_ISCSI_VERSIONS)
+    found["properties"]["settings"] |= {"additionalProperties": False, "properties": settings}
+    return found
+
+
+def _setting(name: str, default: object) -> dict[str, Any]:
+    if name.endswith("_s"):
+        return dict(_TIME)
+    if isinstance(default, Mapping):
+        return {"type": "object", "additionalProperties": _TIME if name == "command_costs" else {}}
+    return dict(_KINDS[_KIND_OF[type(default)]])
+
+
+_KIND_OF: dict[type, str] = {bool: "truth", int: "count", str: "text"}
 
 
 def _step() -> dict[str, Any]:

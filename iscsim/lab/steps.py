@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from iscsim.errors import ConfigError
@@ -12,6 +12,7 @@ from iscsim.faults.write_model import WriteModel
 from iscsim.initiator.initial_login import InitialLoginSettings
 from iscsim.initiator.session import Session
 from iscsim.lab.host import LabHost
+from iscsim.lab.host_steps import HostSteps
 from iscsim.lab.oracles import BrokenInvariant
 from iscsim.lab.serving import LiveTarget
 from iscsim.lab.world import Lab
@@ -24,19 +25,23 @@ _DEFAULT_BLOCKS = 8
 
 
 class Steps:
-    """Does steps in ``lab``: one method for each ``do``, that returns what it found as a text.
+    """Does steps in ``lab``: one method for each ``do``, that returns what it found as a text; those of Linux
+    hosts are in `HostSteps`. ``hosts`` are the tables of the scenario's hosts.
 
     Each volume and session has a model of what was written through it, by LUN: reads must agree.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, hosts: Sequence[Mapping[str, Any]] = ()) -> None:
         self._lab = lab
+        self._linux = HostSteps(lab, hosts)
         self._open: dict[str, AttachedVolume | Session] = {}
         self._models: dict[tuple[str, int], WriteModel] = {}
 
     async def do(self, step: Step) -> str:
         """Do one. Raises what it ends with."""
-        method: Callable[[Step], Awaitable[str]] = getattr(self, f"_{step['do']}")
+        do = step["do"]
+        mine: Callable[[Step], Awaitable[str]] | None = getattr(self, f"_{do}", None)
+        method: Callable[[Step], Awaitable[str]] = mine or getattr(self._linux, do)
         return await method(step)
 
     # -- who and what ------------------------------------------------------------------------------

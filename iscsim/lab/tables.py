@@ -84,7 +84,7 @@ HOST = {
     "name": Key("text", "its name", required=True),
     "addresses": Key("texts", "its addresses, each on a network card of its own"),
     "initiator_name": Key("text", "the iSCSI name it logs in with"),
-    "settings": Key("table", "what it is like as an emulated Linux host, for `iscsim host exec`"),
+    "settings": Key("table", "what it is like as an emulated Linux host"),
 }
 TARGET = {
     "name": Key("text", "its iSCSI name"),
@@ -120,6 +120,7 @@ _BLOCKS = {
     "blocks": Key("count", "how many; 8, without"),
 }
 _PORTAL = {"portal": Key("portal", "the first, without")}
+_RAISES = {"raises": Key("text", "the exception it must end with, as VolumeDeviceNotFound")}
 
 STEPS: dict[str, tuple[str, dict[str, Key]]] = {
     "login": ("log in to a target", _WHO | _WHERE | _PORTAL | _NAME | _LOGIN | _PATIENCE),
@@ -145,6 +146,58 @@ STEPS: dict[str, tuple[str, dict[str, Key]]] = {
     "flag": (
         "raise or lower a flag faults wait for",
         {"flag": Key("text", "its name", required=True), "up": Key("truth", "up or down; up, without")},
+    ),
+    "execute": (
+        "run a command on an emulated Linux host",
+        _WHO
+        | {
+            "command": Key("text", "the command, in words as a shell has them", required=True),
+            "stdin": Key("text", "its standard input"),
+            "exit_code": Key("count", "which it must have; 0, without"),
+            "stdout": Key("text", "a regular expression that must be found in its output"),
+            "stderr": Key("text", "the same of its standard error"),
+        },
+    ),
+    "fail_command": (
+        "have a command of an emulated host do nothing but fail",
+        _WHO
+        | {
+            "command": Key("text", "words that must be in it, as: multipath -C", required=True),
+            "exit_code": Key("count", "how it ends; 1, without"),
+            "stdout": Key("text", "its output"),
+            "stderr": Key("text", "its standard error"),
+            "seconds": Key("time", "how long it takes"),
+            "times": Key("count", "how often; once, without"),
+        },
+    ),
+    "settle": ("wait until udev and multipathd of an emulated host have seen every disk", _WHO),
+    "leftovers": (
+        "look for what is left on an emulated host",
+        _WHO | {"left": Key("texts", "all that may be left, each by how it begins: node, disk sda; nothing")},
+    ),
+    "connect_volume": (
+        "attach a LUN with os-brick (iscsim[osbrick])",
+        _WHO
+        | _WHERE
+        | {"lun": Key("count", "which; 1, without")}
+        | _NAME
+        | {
+            "user": _LOGIN["user"],
+            "password": _LOGIN["password"],
+            "multipath": Key("truth", "whether the connector uses it; true, without"),
+            "path": Key("text", "a regular expression for the path it returns"),
+            "wwn": Key("text", "the same for the name of the unit"),
+        }
+        | _RAISES,
+    ),
+    "disconnect_volume": (
+        "detach it with os-brick",
+        _NAME
+        | {
+            "multipath": Key("truth", "whether the connector uses it; true, without"),
+            "force": Key("truth", "go on whatever fails"),
+        }
+        | _RAISES,
     ),
     "sleep": ("let time pass", {"seconds": Key("time", "how long", required=True)}),
     "heal": ("take all faults away", {}),

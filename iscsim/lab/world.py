@@ -124,7 +124,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self._programs.aclose()
+            await self.end_programs()
             if error is None and self.judge:
                 await self.settle()
                 self.check()
@@ -172,6 +172,10 @@ class Lab:
     def closing(self, close: Callable[[], Awaitable[object]]) -> None:
         """Await ``close()`` at the end, before the targets go."""
         self._programs.push_async_callback(close)
+
+    async def end_programs(self) -> None:
+        """Await all that was given to `closing`, the last first: they are judged when they have ended."""
+        await self._programs.aclose()
 
     async def target(
         self,

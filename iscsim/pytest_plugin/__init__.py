@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from iscsim.capture import Recorder
+    from iscsim.host.sandbox.sandbox import HostSandbox
     from iscsim.lab import LabHost, LiveTarget
     from iscsim.pytest_plugin.world import Faults, PytestLab, TestWorld
 
@@ -25,8 +26,9 @@ _ASYNCIO = ("asyncio", "pytest_asyncio", "pytest_asyncio.plugin")
 _SEED = "_iscsim_seed"
 _WORLD: pytest.StashKey[TestWorld] = pytest.StashKey()
 _MARKER = (
-    "iscsim(network='memory', seed=0, faults=()): the world of iscsi_lab: 'memory' in virtual time or real"
-    " 'tcp', the seed of all chance, faults to arm when the test begins"
+    "iscsim(network='memory', seed=0, faults=(), host={}, packages=()): the world of iscsi_lab: 'memory' in"
+    " virtual time or real 'tcp', the seed of all chance, faults to arm when the test begins; settings of"
+    " iscsi_host, and packages beside os_brick whose code runs on it"
 )
 
 
@@ -175,6 +177,19 @@ def iscsi_target(iscsi_lab: PytestLab) -> LiveTarget:
 def iscsi_initiator(iscsi_lab: PytestLab) -> LabHost:
     """A host of the lab, ``compute``: its `connect`, `attach`, `discover` use the lab's network."""
     return iscsi_lab.host("compute")
+
+
+@pytest.fixture
+def iscsi_host(request: pytest.FixtureRequest, iscsi_lab: PytestLab) -> Iterator[HostSandbox]:
+    """An emulated Linux host, ``compute``, on which os-brick is as long as the test runs.
+
+    A plain test calls os-brick as ever, an async one ``await iscsi_host.call(brick.connect_volume, ...)``.
+    ``iscsi_host.host`` is the `Host`: its `execute`, `leftovers`, `history`, `fail_command`.
+    """
+    from iscsim.pytest_plugin.host import sandboxed_host
+
+    with sandboxed_host(iscsi_lab, request.node.stash[_WORLD].settings) as box:
+        yield box
 
 
 @pytest.fixture

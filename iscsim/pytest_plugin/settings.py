@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,11 +19,14 @@ __all__ = ["Settings", "settings_of"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the mark ``iscsim`` takes; ``faults`` are names, or descriptions as ``[[fault]]`` tables have."""
+    """What the mark ``iscsim`` takes; ``faults`` are names, or descriptions as ``[[fault]]`` tables have,
+    ``host`` is as the settings of a ``[[host]]``, ``packages`` is what else runs on it."""
 
     network: str = "memory"
     seed: int = 0
     faults: Sequence[Any] = ()
+    host: Mapping[str, Any] = field(default_factory=dict)
+    packages: Sequence[str] = ()
 
     @property
     def is_virtual(self) -> bool:

@@ -75,6 +75,11 @@ def test_by_path(lun: int, end: str) -> None:
     assert link == f"/dev/disk/by-path/ip-10.245.47.95:3260-iscsi-{TARGET}-{end}"
 
 
+def test_by_path_has_no_brackets_around_an_ipv6_address() -> None:
+    link = by_path_name("[fd00::95]:3260", TARGET, 1)
+    assert link == f"/dev/disk/by-path/ip-fd00::95:3260-iscsi-{TARGET}-lun-1"
+
+
 def recorded_page(capture: str, code: int) -> bytes:
     """A page of LUN 197, whole."""
     found = [

@@ -25,6 +25,8 @@ def scenario(*steps: dict[str, Any], faults: list[dict[str, Any]] | None = None,
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_ends_well_and_the_same_again(path: Path) -> None:
+    if "connect_volume" in path.read_text(encoding="utf-8"):
+        pytest.importorskip("os_brick", reason="os-brick is missing: `make osbrick` plays this one")
     first, again = play(read_scenario(path)), play(read_scenario(path))
     assert (first.problems, first.unfired) == ([], [])
     assert first.sha256 == again.sha256

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLAIMED", "Files"]
 
-CLAIMED = ("/sys", "/dev", "/etc/iscsi", "/etc/nvme", "/etc/multipath", "/run/udev")
+CLAIMED = ("/sys", "/dev", "/etc/iscsi", "/etc/nvme", "/etc/multipath", "/run/udev", "/proc/sys")
 """What is the host's from here on down; beside that paths are real, and only read by os-brick."""
 _REAL_DEVICES = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/stdin"}
 _FORMATS = {Directory: stat.S_IFDIR, File: stat.S_IFREG, Link: stat.S_IFLNK, Node: stat.S_IFBLK}

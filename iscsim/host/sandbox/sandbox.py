@@ -72,10 +72,14 @@ class HostSandbox:
         self.clones = self._make_clones()
         self._load()
         self._rebinding = Rebinding(self.clones)
-        for module in self._modules():
-            self._remember(module)
-            self._rebinding.bind(module)
-        self._stay_in_process()
+        try:
+            for module in self._modules():
+                self._remember(module)
+                self._rebinding.bind(module)
+            self._stay_in_process()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -214,9 +218,8 @@ class HostSandbox:
     def _stay_in_process(self) -> None:
         """What os-brick does as root it does here, not in a daemon of oslo.privsep."""
         privileged = sys.modules.get("os_brick.privileged")
-        for context in [
-            value for value in vars(privileged or ()).values() if hasattr(value, "set_client_mode")
-        ]:
+        known = vars(privileged).values() if privileged is not None else ()
+        for context in [value for value in known if hasattr(value, "set_client_mode")]:
             before = getattr(context, "client_mode", True)
             context.set_client_mode(False)
             self._undo.append(lambda context=context, before=before: context.set_client_mode(before))  # type: ignore[misc]

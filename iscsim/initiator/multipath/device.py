@@ -77,7 +77,6 @@ class MultipathDevice(PathTable):
         self.policy = policy
         self.alias: str = alias or self.wwn
         self.minor = minor
-        self.opened = 0
         self._preparing = asyncio.Lock()
         self._waiting: list[asyncio.Future[None]] = []
 

@@ -39,6 +39,7 @@ class PathTable:
         """Seconds until I/O waits no more, and until the best group is used again; 0: nothing is counted."""
         self.statistics = dict.fromkeys(_STATISTICS, 0)
         self.is_removed = False
+        self.opened = 0
         self.groups: list[PathGroup] = []
         """The path groups, the preferred one first."""
         self.current_group: PathGroup | None = None
@@ -186,9 +187,10 @@ class PathTable:
             self.reinstate_path(path)
 
     def remove_path(self, path: Path) -> None:
-        """Forget a path; what is under way goes on. The last takes the map along, unless that queues."""
+        """Forget a path; what is under way goes on. The last takes the map along, unless that queues or is
+        open: then device-mapper does not let it go."""
         self.paths = [each for each in self._paths if each is not path]
-        if not self._paths and not self.queue_if_no_path:
+        if not self._paths and not self.queue_if_no_path and not self.opened:
             self.remove()
 
     def remove(self) -> None:

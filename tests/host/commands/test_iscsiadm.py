@@ -86,6 +86,7 @@ def test_recorded_node_of_a_machine_with_a_configuration(loop: VirtualLoop) -> N
         ("-m nowhere", "iscsiadm: mode -1 is not yet supported", 7),
         ("-m node -o change", "iscsiadm: can not recognize operation: 'change'", 7),
         ("-m node -p :::", "iscsiadm: Invalid portal :::", 7),
+        ("-m node -T iqn.x -o update -n node.name -v y", "iscsiadm: No records found", 21),
         ("-m session -r 99", "iscsiadm: could not read session targetname: 5", 22),
         ("-m discovery -t isns -p 10.0.0.1", "iscsiadm: Invalid discovery type isns", 7),
     ],
@@ -94,3 +95,16 @@ def test_what_cannot_be_is_told(loop: VirtualLoop, line: str, message: str, exit
     host = Host(MemoryNetwork().add_host("compute", "10.245.47.10"))
     result = loop.run_until_complete(host.execute("iscsiadm", *line.split()))
     assert (result.error.splitlines()[0], result.exit_code) == (message, exit_code)
+
+
+@pytest.mark.parametrize("name", ["node.name", "node.conn[0].address", "node.conn[0].port", "node.tpgt"])
+def test_what_a_record_is_found_by_cannot_be_changed(loop: VirtualLoop, name: str) -> None:
+    host = Host(MemoryNetwork().add_host("compute", "10.245.47.10"))
+    node = ("iscsiadm", "-m", "node", "-T", "iqn.2026-11.org.iscsim:a", "-p", "10.0.0.1")
+    loop.run_until_complete(host.execute(*node, "-o", "new"))
+    result = loop.run_until_complete(host.execute(*node, "-o", "update", "-n", name, "-v", "x"))
+    assert result.exit_code == 7
+    assert result.error.splitlines() == [
+        f"iscsiadm: Cannot modify {name}. It is used to look up the record and cannot be changed.",
+        "iscsiadm: Could not execute operation on all records: invalid parameter",
+    ]

@@ -6,7 +6,7 @@ from iscsim.errors import ConfigError
 from iscsim.host.commands.iscsiadm.logins import log_in_to, log_out_of, rescan
 from iscsim.host.commands.iscsiadm.options import DEFAULT_PORT, Failed, Options
 from iscsim.host.iscsid import HostSession
-from iscsim.host.records import NodeRecord, render
+from iscsim.host.records import LOOKED_UP_BY, NodeRecord, render
 from iscsim.host.shell import Call
 from iscsim.initiator.exit_codes import IscsiadmExitCode
 from iscsim.session.names import format_portal
@@ -123,6 +123,12 @@ def _update(call: Call, options: Options) -> int:
     records = _records(call, options)
     if options.name is None or options.value is None:
         raise Failed("Update requires name and value", IscsiadmExitCode.INVAL)
+    if options.name in LOOKED_UP_BY:
+        raise Failed(
+            f"Cannot modify {options.name}. It is used to look up the record and cannot be changed.",
+            IscsiadmExitCode.INVAL,
+            "Could not execute operation on all records: invalid parameter",
+        )
     old = options.name == "node.session.scan" and not call.host.settings.manual_scan
     for record in records:
         try:

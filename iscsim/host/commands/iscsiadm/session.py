@@ -101,7 +101,7 @@ def _interface(call: Call, session: HostSession) -> Iterator[str]:
 
 
 def _timeouts(session: HostSession) -> Iterator[str]:
-    settings = session.settings
+    settings = session.session.settings if session.session else session.settings
     yield f"Recovery Timeout: {settings.replacement_timeout:g}"
     yield f"Target Reset Timeout: {settings.tgt_reset_timeout:g}"
     yield f"LUN Reset Timeout: {settings.lu_reset_timeout:g}"
