@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from iscsim.errors import ISCSIError, SCSIError
+from iscsim.host.socket_server import SocketServer
 
 __all__ = ["Blocks", "NBDServer"]
 
@@ -89,52 +89,22 @@ class _Request:
     data: bytes
 
 
-class NBDServer:
+class NBDServer(SocketServer):
     """Serves what ``exports`` has at the time somebody asks, by name; an empty name is the first one.
 
     Raises OSError from :meth:`start` when the socket cannot be made; it is for its owner alone (0600).
     """
 
+    client_kind = "NBD client"
+
     def __init__(self, path: str, exports: Callable[[], Mapping[str, Blocks]]) -> None:
-        self.path, self._exports = path, exports
-        self._clients: dict[asyncio.Task[None], None] = {}
+        super().__init__(path)
+        self._exports = exports
 
-    async def start(self) -> None:
-        """Listen."""
-        mask = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._client, self.path)
-        finally:
-            os.umask(mask)
-
-    async def close(self) -> None:
-        """Stop, and end the clients' connections."""
-        self._server.close()
-        clients = list(self._clients)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._clients[task] = None
-        try:
-            device = await _Negotiation(self._exports(), reader, writer).run()
-            if device is not None:
-                await _transmit(device, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone; there is nobody to tell
-        except ValueError as error:
-            logger.warning("NBD client: %s", error)
-        except asyncio.CancelledError:
-            if self._server.is_serving():
-                raise
-        finally:
-            del self._clients[task]
-            writer.close()
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        device = await _Negotiation(self._exports(), reader, writer).run()
+        if device is not None:
+            await _transmit(device, reader, writer)
 
 
 class _Negotiation:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from iscsim.errors import ConfigError, ISCSIError
 from iscsim.hints import hint
+from iscsim.net.private_socket import serve_privately
 from iscsim.net.reasons import reason_of
 
 Method = Callable[..., Awaitable[Any]]
@@ -80,13 +81,9 @@ class RPCServer:
         What is no socket is left alone: that is a FileExistsError too.
         """
         _remove_dead(self._path)
-        mask = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(
-                self._converse, self._path, limit=MAX_LINE_LENGTH, backlog=_BACKLOG
-            )
-        finally:
-            os.umask(mask)
+        self._server = await serve_privately(
+            self._converse, self._path, limit=MAX_LINE_LENGTH, backlog=_BACKLOG
+        )
 
     async def close(self) -> None:
         """Stop listening, remove the socket, end every conversation and what it was waiting for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iscsim.host.shell import Call, command
+from iscsim.host.udev import DEVICE_MAPPER_MAJOR
 
 _ROOT_UUID = "2c854813-244a-46ae-bf1a-249a7109df61"
 
@@ -54,7 +55,7 @@ async def dmsetup(call: Call) -> int:
     verb, *names = [each for each in call.arguments if not each.startswith("-")] or ["help"]
     if verb == "ls":
         for device in maps:
-            call.output.line(f"{device.alias}\t(253:{device.minor})")
+            call.output.line(f"{device.alias}\t({DEVICE_MAPPER_MAJOR}:{device.minor})")
         if not maps:
             call.output.line("No devices found")
         return 0
@@ -66,6 +67,7 @@ async def dmsetup(call: Call) -> int:
             call.output.text(
                 f"Name:              {device.alias}\nState:             ACTIVE\nRead Ahead:        256\n"
                 f"Tables present:    LIVE\nOpen count:        {device.opened}\nEvent number:      0\n"
-                f"Major, minor:      253, {device.minor}\nNumber of targets: 1\nUUID: mpath-{device.wwn}\n\n"
+                f"Major, minor:      {DEVICE_MAPPER_MAJOR}, {device.minor}\n"
+                f"Number of targets: 1\nUUID: mpath-{device.wwn}\n\n"
             )
     return 0

@@ -19,10 +19,10 @@ import os
 import shlex
 import struct
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iscsim.host.result import CommandResult
+from iscsim.host.socket_server import SocketServer
 
 if TYPE_CHECKING:
     from iscsim.host.model import Host
@@ -47,54 +47,25 @@ _PIECE = 1 << 20
 Hook = Callable[[], Awaitable[None]]
 
 
-class ShimServer:
+class ShimServer(SocketServer):
     """Serves ``host`` on a socket for its owner alone (0600).
 
     ``before`` is awaited before each command, ``after`` between its end and the answer.
     Raises OSError from :meth:`start` when the socket cannot be made.
     """
 
+    client_kind = "shim"
+    options = {"limit": MAX_FRAME}
+
     def __init__(self, host: Host, path: str, *, before: Hook, after: Hook) -> None:
-        self.host, self.path = host, path
+        super().__init__(path)
+        self.host = host
         self._before, self._after = before, after
-        self._clients: dict[asyncio.Task[None], None] = {}
 
-    async def start(self) -> None:
-        """Listen."""
-        mask = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._client, self.path, limit=MAX_FRAME)
-        finally:
-            os.umask(mask)
-
-    async def close(self) -> None:
-        """Stop, and end the commands that run."""
-        self._server.close()
-        clients = list(self._clients)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._clients[task] = None
-        try:
-            if len(self._clients) > MAX_CLIENTS:
-                raise ValueError(f"more than {MAX_CLIENTS} commands at once")
-            await _Conversation(self.host, reader, writer, self._before, self._after).run()
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
-            logger.debug("a shim has gone: %s", error)
-        except ValueError as error:
-            logger.warning("shim: %s", error)
-        except asyncio.CancelledError:
-            if self._server.is_serving():
-                raise
-        finally:
-            del self._clients[task]
-            writer.close()
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) > MAX_CLIENTS:
+            raise ValueError(f"more than {MAX_CLIENTS} commands at once")
+        await _Conversation(self.host, reader, writer, self._before, self._after).run()
 
 
 class _Conversation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -40,15 +41,15 @@ class RoundRobin:
         return chosen
 
 
-class _Least:
+class _Least(ABC):
     """The path with the least load. Of equals the one that was chosen longest ago, as dm's list has it."""
 
     def __init__(self, min_io: int = 1) -> None:
         self._order: list[Path] = []
 
+    @abstractmethod
     def load(self, path: Path) -> int:
         """What is under way on ``path``."""
-        raise NotImplementedError
 
     def select(self, active: Sequence[Path], length: int) -> Path:
         """See `Selector`."""
