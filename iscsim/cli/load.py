@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from iscsim.initiator.settings import NodeSettings
 
 _DURATION_S = 10.0
-_FAST_FAIL_S = "5"
-"""multipathd sets it, with its own default fast_io_fail_tmo, for the sessions behind a map."""
 _TERMINAL_EVERY_S, _PLAIN_EVERY_S = 1.0, 5.0
 _INTERVALS, _SHORTEST_S, _LONGEST_S = 200, 0.1, 1.0
 
@@ -160,13 +158,15 @@ def _settings(
     texts: list[str], user: str, password: str, *, digests: bool, paths: int
 ) -> tuple[NodeSettings, dict[str, Any]]:
     """What ``--set`` says of sessions, and of the map. With several paths a lost one waits for 5 s only."""
+    from iscsim.initiator.multipath.hardware import FAST_IO_FAIL_S
+
     given = parse_pairs(texts)
     node = {name: value for name, value in given.items() if name.startswith("node.")}
     if digests:
         node = {"node.conn[0].iscsi.HeaderDigest": "CRC32C", "node.conn[0].iscsi.DataDigest": "CRC32C"} | node
     node = {"node.session.initial_login_retry_max": "0"} | node
     if paths > 1:
-        node = {"node.session.timeo.replacement_timeout": _FAST_FAIL_S} | node
+        node = {"node.session.timeo.replacement_timeout": str(FAST_IO_FAIL_S)} | node
     others = {name: value for name, value in given.items() if not name.startswith("node.")}
     return node_settings(node, user=user, password=password), map_settings(others)
 

@@ -12,7 +12,7 @@ from iscsim.host.kernel import Action, Disk
 from iscsim.initiator.device_names import letters
 from iscsim.initiator.multipath import MultipathDaemon, MultipathDevice, Path
 from iscsim.initiator.multipath.checkers import check_path
-from iscsim.initiator.multipath.hardware import is_blacklisted, settings_for
+from iscsim.initiator.multipath.hardware import FAST_IO_FAIL_S, is_blacklisted, settings_for
 from iscsim.initiator.scan import LogicalUnitInfo
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ logger = logging.getLogger("iscsim.host")
 WWIDS = "/etc/multipath/wwids"
 _WWIDS_HEAD = b"# Multipath wwids, Version : 1.0\n# Valid WWIDs:\n"
 _KNOWN_ONLY = "strict"
-_FAST_IO_FAIL_S = 5.0
-"""multipath-tools' default, as the recording has it."""
 _ALWAYS = ("no", "off", "greedy")
 
 
@@ -147,7 +145,7 @@ class Multipathd:
         disk = self._host.kernel.disks.get(name)
         session = disk.adapter.session if disk is not None else None
         if session is not None:
-            session.settings = replace(session.settings, replacement_timeout=_FAST_IO_FAIL_S)
+            session.settings = replace(session.settings, replacement_timeout=FAST_IO_FAIL_S)
 
     def _name(self, device: MultipathDevice) -> None:
         if self._host.settings.user_friendly_names:

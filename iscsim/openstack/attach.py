@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from iscsim.errors import ConfigError, ConnectionFailed, ISCSIError, SessionFailed
 from iscsim.initiator import connect
 from iscsim.initiator.multipath import MultipathDaemon, MultipathDevice, Path
+from iscsim.initiator.multipath.hardware import FAST_IO_FAIL_S
 from iscsim.initiator.recovering_session import stay_logged_in
 from iscsim.initiator.session_state import SessionState
 from iscsim.initiator.settings import NodeSettings
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from iscsim.initiator.scan import LogicalUnitInfo
 
 Progress = Callable[[str], None]
-FAST_IO_FAIL_S = 5
-"""multipathd sets it, with its own default fast_io_fail_tmo, for the sessions behind a map."""
 _RECOVERY_S = 15.0
 _WORDS = {"wwn": "WWN", "size": "size", "block_size": "block size"}
 

@@ -83,6 +83,8 @@ class MapSettings:
 
 
 SETTING_NAMES = tuple(each.name for each in fields(MapSettings))
+FAST_IO_FAIL_S = 5
+"""multipathd's fast_io_fail_tmo, which it sets as replacement_timeout of the sessions behind a map."""
 _CHOICES: dict[str, tuple[str, ...]] = {
     "path_grouping_policy": tuple(POLICIES),
     "path_selector": tuple(f"{name} 0" for name in SELECTORS),
